@@ -1,0 +1,87 @@
+"""The single door to other programs on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess  # noqa: TID251 - this module is the door
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musllinux_build.errors import MusllinuxBuildError
+
+NOT_FOUND = 127
+"""The exit status of a command that is not there, as shells have it (POSIX, 2.8.2)."""
+NOT_EXECUTABLE = 126
+TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A program that has ended. ``returncode`` is negative for a signal, 127 when the program is not there."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def command(self) -> str:
+        """The command line as a user would type it."""
+        return shlex.join(self.argv)
+
+    @property
+    def explanation(self) -> str:
+        """Why it failed: the end of its standard error, or what its exit status means."""
+        said = self.stderr.decode(errors="replace").strip()[-TAIL:]
+        if said:
+            return said
+        if self.returncode < 0:
+            return f"ended by signal {-self.returncode}"
+        return f"exit status {self.returncode} and no message"
+
+    def check(self, error: type[MusllinuxBuildError], brief: str, *, resolution: str = "") -> Completed:
+        """This value when the program succeeded.
+
+        Raises:
+            MusllinuxBuildError: of the class ``error``, with the command line and the reason in its details.
+        """
+        if self.returncode == 0:
+            return self
+        raise error(brief, details=f"$ {self.command}\n{self.explanation}", resolution=resolution)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    input: bytes | None = None,  # noqa: A002 - subprocess.run's own word
+    timeout: float | None = None,
+) -> Completed:
+    """Run a program to its end without a shell; never raises for what the program did.
+
+    ``env`` None inherits this process's environment. ``timeout`` is in seconds; after it the program is killed and
+    the exit status is that of the kill. Standard input is empty unless ``input`` is given.
+    """
+    command = tuple(argv)
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            cwd=cwd,
+            input=input if input is not None else b"",
+            timeout=timeout,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        missing = f"directory {cwd}" if cwd is not None and not cwd.is_dir() else f"{command[0]}: command"
+        return Completed(argv=command, returncode=NOT_FOUND, stdout=b"", stderr=f"{missing} not found".encode())
+    except (PermissionError, NotADirectoryError) as error:
+        reason = f"{error.filename}: cannot be executed ({error.strerror})"
+        return Completed(argv=command, returncode=NOT_EXECUTABLE, stdout=b"", stderr=reason.encode())
+    except subprocess.TimeoutExpired as expired:
+        said = (expired.stderr or b"") + f"\nkilled after {timeout:g} s".encode()
+        return Completed(argv=command, returncode=-9, stdout=expired.stdout or b"", stderr=said)
+    return Completed(argv=command, returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
