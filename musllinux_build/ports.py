@@ -142,6 +142,10 @@ class Engine(Protocol):
         """What a path is, None when it does not exist. Works on a stopped container."""
         ...
 
+    def wait(self, container: str) -> int:
+        """The exit status of a container's own command, once it has ended."""
+        ...
+
     def stop(self, container: str) -> None:
         """Kill the container's processes and keep its files."""
         ...

@@ -1,0 +1,55 @@
+"""Progress on a terminal or in a log: one timed line per step on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+
+
+class ConsoleProgress:
+    """ports.Progress over rich. ``verbosity``: -1 quiet, 0 steps and notes, 1 details, 2 also every output line."""
+
+    def __init__(self, console: Console, *, verbosity: int = 0) -> None:
+        self._console = console
+        self.verbosity = verbosity
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """A spinner while it runs (on a terminal), then the line with its duration and outcome."""
+        started = time.monotonic()
+        if self.verbosity < 0:
+            yield
+            return
+        mark = "[red]✗[/]"
+        status = self._console.status(escape(title)) if self._console.is_terminal else None
+        try:
+            if status is not None and not self._console._live_stack:  # noqa: SLF001 - one spinner, the outermost
+                with status:
+                    yield
+            else:
+                yield
+            mark = "[green]✓[/]"
+        finally:
+            took = time.monotonic() - started
+            self._line(f"{mark} {escape(title)} [dim]{took:.1f} s[/]")
+
+    def note(self, text: str) -> None:
+        """A line a user wants to see."""
+        if self.verbosity >= 0:
+            self._line(f"  {escape(text)}")
+
+    def detail(self, text: str) -> None:
+        """A line for ``-v``."""
+        if self.verbosity > 0:
+            self._line(f"  [dim]{escape(text)}[/]")
+
+    def warn(self, text: str) -> None:
+        """Something is not as it should be; shown even when quiet."""
+        self._line(f"[yellow]! {escape(text)}[/]")
+
+    def _line(self, markup: str) -> None:
+        self._console.print(markup, highlight=False, soft_wrap=True)

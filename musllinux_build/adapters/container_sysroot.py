@@ -1,0 +1,62 @@
+"""Sysroot over a container's files: read one by one, links resolved inside it, nothing executed.
+
+The container is stopped first, so what is read cannot change under the reader; only regular files leave it.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+
+from musllinux_build.errors import EngineError
+from musllinux_build.ports import Engine
+
+MAXIMUM_FILE_BYTES = 2 << 30
+_MAXIMUM_LINKS = 40
+
+
+class ContainerSysroot:
+    """ports.Sysroot of a stopped container."""
+
+    def __init__(self, engine: Engine, container: str) -> None:
+        self._engine = engine
+        self._container = container
+        self._real: dict[str, str | None] = {}
+
+    def real_path(self, path: str) -> str | None:
+        """The path with links resolved; the engine resolves those of the directories within the container."""
+        if path not in self._real:
+            self._real[path] = self._resolve(posixpath.normpath(path))
+        return self._real[path]
+
+    def _resolve(self, path: str) -> str | None:
+        for _ in range(_MAXIMUM_LINKS):
+            found = self._engine.stat(self._container, path)
+            if found is None:
+                return None
+            if not found.is_link:
+                return path
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), found.link_target))
+        return None
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a regular file, None when there is none."""
+        real = self.real_path(path)
+        found = self._engine.stat(self._container, real) if real else None
+        if real is None or found is None or found.is_dir:
+            return None
+        if found.size > MAXIMUM_FILE_BYTES:
+            raise EngineError(f"{path} in the container has {found.size} bytes, more than any library")
+        chunks = self._engine.get(self._container, real)
+        return None if chunks is None else only_file(b"".join(chunks))
+
+
+def only_file(archive: bytes) -> bytes | None:
+    """The content of the first regular file of a tar, None when there is none."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            stream = tar.extractfile(member) if member.isreg() else None
+            if stream is not None:
+                return stream.read()
+    return None

@@ -1,0 +1,378 @@
+"""Engine over the Docker API: the only importer of ``docker``."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import docker  # noqa: TID251 - this is the module the ban points to
+import requests
+from docker import errors as api_errors  # noqa: TID251 - as above
+
+from musllinux_build.arch import Arch
+from musllinux_build.errors import DiskFullError, EngineError, ImageError
+from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, ImageInfo, PathStat
+
+MINIMUM_API = (1, 41)
+"""Docker 20.10: the first whose images carry a variant and whose containers take a platform."""
+
+# apk, tar and pip as root need these five; everything else Docker grants by default is dropped.
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+PIDS_LIMIT = 4096
+TIMEOUT_SECONDS = 3600
+_NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_GO_DIRECTORY = 1 << 31
+_GO_SYMLINK = 1 << 27
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into our errors, saying what was being done."""
+    try:
+        yield
+    except (api_errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        text = str(getattr(error, "explanation", None) or error)
+        if _NO_SPACE.search(text) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            raise DiskFullError(
+                f"no space left while {doing}",
+                details=text,
+                resolution="Free space on the engine's disk, for example: docker system prune",
+            ) from error
+        raise EngineError(
+            f"the container engine failed while {doing}",
+            details=text,
+            resolution="Run: musllinux-build doctor",
+        ) from error
+
+
+def connect(url: str | None = None) -> DockerEngine:
+    """The engine at ``url`` (``unix://``, ``tcp://``, ``ssh://``), or the one DOCKER_HOST names.
+
+    Raises:
+        EngineError: nothing answers there, or it is older than MINIMUM_API.
+    """
+    try:
+        client = (
+            docker.DockerClient(base_url=url, version="auto", timeout=TIMEOUT_SECONDS)
+            if url
+            else docker.from_env(version="auto", timeout=TIMEOUT_SECONDS)
+        )
+        engine = DockerEngine(client)
+        found = engine.info()
+    except (api_errors.DockerException, requests.exceptions.RequestException, EngineError) as error:
+        raise EngineError(
+            f"no container engine answers{f' at {url}' if url else ''}",
+            details=str(error),
+            resolution="Start Docker, or as root on Debian or Ubuntu: musllinux-build doctor --fix",
+        ) from error
+    if found.api < MINIMUM_API:
+        raise EngineError(
+            f"the container engine {found.version} is too old (API {found.api[0]}.{found.api[1]})",
+            resolution=f"Install Docker 20.10 or later (API {MINIMUM_API[0]}.{MINIMUM_API[1]}).",
+        )
+    return engine
+
+
+class DockerEngine:
+    """ports.Engine over one docker client."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._api: Any = client.api
+        # Archives are already as small as they get to be; compressing them costs more than the socket.
+        self._api.headers["Accept-Encoding"] = "identity"
+
+    def info(self) -> EngineInfo:
+        """Version and architecture, asked anew."""
+        with _explained("asking for its version"):
+            version = self._api.version()
+        api = tuple(int(part) for part in str(version["ApiVersion"]).split("."))
+        machine = str(version.get("Arch", ""))
+        return EngineInfo(
+            name=str((version.get("Platform") or {}).get("Name") or "Docker Engine"),
+            version=str(version["Version"]),
+            api=(api[0], api[1]),
+            arch=Arch.from_machine(machine),
+            machine=machine,
+        )
+
+    def root_directory(self) -> str:
+        """Where the engine keeps images and containers, a path on its own machine."""
+        with _explained("asking for its data directory"):
+            return str(self._api.info().get("DockerRootDir", ""))
+
+    def image(self, ref: str) -> ImageInfo | None:
+        """The local image, None when there is none."""
+        with _explained(f"inspecting the image {ref}"):
+            try:
+                found = self._api.inspect_image(ref)
+            except api_errors.ImageNotFound:
+                return None
+        return _image_info(found)
+
+    def pull(self, ref: str, platform: str) -> ImageInfo:
+        """Fetch from the registry; ImageError when it does not give it."""
+        repository, tag = _split_reference(ref)
+        try:
+            with _explained(f"pulling {ref}"):
+                for event in self._api.pull(repository, tag=tag, platform=platform, stream=True, decode=True):
+                    if "error" in event:
+                        raise ImageError(f"cannot pull {ref} for {platform}", details=str(event["error"]))
+        except EngineError as error:
+            raise ImageError(f"cannot pull {ref} for {platform}", details=error.details) from error
+        found = self.image(ref)
+        if found is None:
+            raise ImageError(f"{ref} was pulled and is not there", resolution="Run: musllinux-build doctor")
+        return found
+
+    def build(self, spec: BuildSpec, on_line: Callable[[str], None]) -> ImageInfo:
+        """Build with the classic builder, which every API this old and newer has."""
+        tail: list[str] = []
+        with _explained(f"building {spec.tag}"):
+            events = self._api.build(
+                fileobj=_Reader(spec.context),
+                custom_context=True,
+                dockerfile=spec.dockerfile,
+                tag=spec.tag,
+                platform=spec.platform,
+                target=spec.target or "",
+                buildargs=dict(spec.args),
+                labels=dict(spec.labels),
+                network_mode=spec.network,
+                pull=spec.pull,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for event in events:
+                if "error" in event:
+                    _raise_build_error(spec.tag, str(event["error"]).strip(), tail)
+                for line in str(event.get("stream", "")).splitlines():
+                    if line.strip():
+                        tail = [*tail[-39:], line]
+                        on_line(line)
+        found = self.image(spec.tag)
+        if found is None:
+            raise ImageError(f"building {spec.tag} left no image", details="\n".join(tail))
+        return found
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create and start; no capabilities beyond CAPABILITIES, no new privileges, no host mount."""
+        with _explained(f"creating a container of {spec.image}"):
+            host = self._api.create_host_config(
+                cap_drop=["ALL"],
+                cap_add=list(CAPABILITIES),
+                security_opt=["no-new-privileges"],
+                pids_limit=PIDS_LIMIT,
+                network_mode="default" if spec.network else "none",
+                binds=[f"{name}:{path}:ro" for name, path in spec.volumes.items()] or None,
+            )
+            container = self._api.create_container(
+                spec.image,
+                # The image's entrypoint stays out of the way: what runs is what the plan says.
+                entrypoint=list(spec.command[:1]) if spec.command else ["/bin/sleep"],
+                command=list(spec.command[1:]) if spec.command else ["2147483647"],
+                environment=dict(spec.env),
+                labels={LABEL: spec.purpose, **spec.labels},
+                host_config=host,
+                platform=spec.platform,
+                working_dir="/",
+            )
+            identity = str(container["Id"])
+            try:
+                self._api.start(identity)
+            except BaseException:
+                self.remove(identity)
+                raise
+        return identity
+
+    def run(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> int:
+        """Execute; the exit status."""
+        with _explained(f"executing {argv[0]} in a container"):
+            session = self._api.exec_create(container, list(argv), environment=dict(env or {}), workdir=cwd)
+            for chunk in self._api.exec_start(session["Id"], stream=True):
+                if on_output is not None:
+                    on_output(chunk)
+            status = self._api.exec_inspect(session["Id"])["ExitCode"]
+        return int(status) if status is not None else 255
+
+    def put(self, container: str, directory: str, tar: Iterable[bytes]) -> None:
+        """Unpack an uncompressed tar stream in the container."""
+        with _explained(f"copying into {directory} of a container"):
+            self._api.put_archive(container, directory, iter(tar))
+
+    def get(self, container: str, path: str) -> Iterator[bytes] | None:
+        """A path as a tar stream, None when it does not exist."""
+        with _explained(f"copying {path} out of a container"):
+            try:
+                stream, _ = self._api.get_archive(container, path)
+            except api_errors.NotFound:
+                return None
+        return _explained_chunks(stream, path)
+
+    def stat(self, container: str, path: str) -> PathStat | None:
+        """What a path is, None when it does not exist."""
+        with _explained(f"looking at {path} of a container"):
+            url = self._api._url("/containers/{0}/archive", container)  # noqa: SLF001 - the SDK has no HEAD of its own
+            answer = self._api.head(url, params={"path": path}, timeout=TIMEOUT_SECONDS)
+            if answer.status_code == requests.codes.not_found:
+                return None
+            self._api._raise_for_status(answer)  # noqa: SLF001 - as above
+        found = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
+        mode = int(found["mode"])
+        return PathStat(
+            name=posixpath.basename(str(found["name"])),
+            size=int(found["size"]),
+            mode=mode & 0o7777,
+            link_target=str(found.get("linkTarget", "")),
+            is_dir=bool(mode & _GO_DIRECTORY),
+            is_link=bool(mode & _GO_SYMLINK),
+        )
+
+    def wait(self, container: str) -> int:
+        """The exit status of the container's own command."""
+        with _explained("waiting for a container"):
+            return int(self._api.wait(container)["StatusCode"])
+
+    def stop(self, container: str) -> None:
+        """Kill the processes, keep the files."""
+        with _explained("stopping a container"):
+            try:
+                self._api.kill(container)
+            except api_errors.APIError as error:
+                if error.status_code != requests.codes.conflict:  # it was not running
+                    raise
+            self._api.wait(container)
+
+    def commit(self, container: str, tag: str, labels: Mapping[str, str]) -> ImageInfo:
+        """Keep the container's files as a local image, its configuration that of the container's image."""
+        repository, name = _split_reference(tag)
+        with _explained(f"keeping a container as {tag}"):
+            base = self._api.inspect_image(self._api.inspect_container(container)["Image"])["Config"]
+            config = {
+                "Labels": {**(base.get("Labels") or {}), **labels},
+                "Entrypoint": base.get("Entrypoint"),
+                "Cmd": base.get("Cmd"),
+                "Env": base.get("Env"),
+                "WorkingDir": base.get("WorkingDir") or "",
+            }
+            self._api.commit(container, repository=repository, tag=name, conf=config)
+        found = self.image(tag)
+        if found is None:
+            raise EngineError(f"{tag} was committed and is not there")
+        return found
+
+    def remove(self, container: str) -> None:
+        """Remove with anonymous volumes; fine when it is gone."""
+        with _explained("removing a container"):
+            try:
+                self._api.remove_container(container, v=True, force=True)
+            except api_errors.NotFound:
+                return
+            except api_errors.APIError as error:
+                if error.status_code != requests.codes.conflict:  # somebody else is removing it
+                    raise
+
+    def containers(self, label: str) -> Sequence[str]:
+        """Ids of all containers with the label."""
+        with _explained("listing containers"):
+            return [str(item["Id"]) for item in self._api.containers(all=True, filters={"label": label})]
+
+    def volume(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Make sure the volume exists."""
+        if self.volume_labels(name) is not None:
+            return False
+        with _explained(f"creating the volume {name}"):
+            self._api.create_volume(name, labels=dict(labels))
+        return True
+
+    def volume_labels(self, name: str) -> Mapping[str, str] | None:
+        """The volume's labels, None when there is none."""
+        with _explained(f"inspecting the volume {name}"):
+            try:
+                found = self._api.inspect_volume(name)
+            except api_errors.NotFound:
+                return None
+        return {str(key): str(value) for key, value in (found.get("Labels") or {}).items()}
+
+    def remove_volume(self, name: str) -> None:
+        """Remove the volume; fine when it is gone."""
+        with _explained(f"removing the volume {name}"):
+            try:
+                self._api.remove_volume(name, force=True)
+            except api_errors.NotFound:
+                return
+
+    def images(self, label: str) -> Sequence[str]:
+        """Ids of local images with the label."""
+        with _explained("listing images"):
+            return [str(item["Id"]) for item in self._api.images(filters={"label": label})]
+
+    def remove_image(self, ref: str) -> None:
+        """Remove the image; fine when it is gone."""
+        with _explained(f"removing the image {ref}"):
+            try:
+                self._api.remove_image(ref, force=True)
+            except api_errors.ImageNotFound:
+                return
+
+
+class _Reader:
+    """Byte chunks as the file object the SDK wants; an iterator of its own would be sent as it is."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+def _explained_chunks(stream: Iterable[bytes], path: str) -> Iterator[bytes]:
+    with _explained(f"copying {path} out of a container"):
+        yield from stream
+
+
+def _raise_build_error(tag: str, message: str, tail: Sequence[str]) -> None:
+    if _NO_SPACE.search(message):
+        raise DiskFullError(
+            f"no space left while building {tag}",
+            details=message,
+            resolution="Free space on the engine's disk, for example: docker system prune",
+        )
+    raise ImageError(f"building the image {tag} failed: {message}", details="\n".join(tail))
+
+
+def _image_info(found: Mapping[str, Any]) -> ImageInfo:
+    config = found.get("Config") or {}
+    return ImageInfo(
+        id=str(found["Id"]),
+        architecture=str(found.get("Architecture", "")),
+        variant=found.get("Variant") or None,
+        labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
+        env=dict(item.split("=", 1) for item in config.get("Env") or [] if "=" in item),
+        size=int(found.get("Size", 0)),
+    )
+
+
+def _split_reference(ref: str) -> tuple[str, str | None]:
+    """(repository, tag or digest) of an image reference; ``latest`` when it names neither."""
+    if "@" in ref:
+        repository, _, digest = ref.partition("@")
+        return repository.rsplit(":", 1)[0] if ":" in repository.rsplit("/", 1)[-1] else repository, digest
+    head, _, last = ref.rpartition("/")
+    name, colon, tag = last.partition(":")
+    repository = f"{head}/{name}" if head else name
+    return repository, tag if colon else "latest"

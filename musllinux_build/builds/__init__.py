@@ -1,0 +1,1 @@
+"""What runs in the container, as data, and the flow that runs it."""

@@ -1,0 +1,147 @@
+"""Verify: the finished wheel, installed and imported on stock Alpine with the interpreter of our image.
+
+A stock root holds nothing of ours: what the wheel needs it must bring. Two releases frame the promise of PEP 656,
+the one with the lowest musl of the series and the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from musllinux_build.builds.session import Log, Session
+from musllinux_build.builds.steps import CA_BUNDLE, PROJECT, WORK, Step, import_step, install_step, test_step
+from musllinux_build.config import Config
+from musllinux_build.errors import BuildError, ImageError, VerifyError
+from musllinux_build.plan import Target
+from musllinux_build.ports import LABEL, ContainerSpec, ImageInfo
+from musllinux_build.project import tar_of
+
+INTERNAL = "/opt/_internal"
+# Installed modules are imported as a user would; every library is also loaded with all its symbols bound, because a
+# package may catch the ImportError of its own extension.
+_IMPORT_SCRIPT = """
+import ctypes, importlib, os, sys, sysconfig
+modules, libraries = {modules!r}, {libraries!r}
+for name in modules:
+    importlib.import_module(name)
+root = sysconfig.get_path("platlib")
+for name in libraries:
+    ctypes.CDLL(os.path.join(root, name), mode=os.RTLD_NOW)
+print("imported", *modules, "and loaded", len(libraries), "libraries on musl")
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """A stock Alpine to prove wheels on."""
+
+    release: str
+    image: ImageInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a wheel installs that can be imported or loaded; libraries are relative to platlib."""
+
+    modules: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+def wheel_contents(names: Sequence[str]) -> Contents:
+    """Top-level modules and shared libraries among a wheel's member names (binary distribution format, "spread")."""
+    modules: set[str] = set()
+    libraries: list[str] = []
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if parts[0].endswith(".data") and len(parts) > 2 and parts[1] in ("purelib", "platlib"):
+            parts = parts[2:]
+        elif parts[0].endswith((".dist-info", ".data")):
+            continue
+        if name.endswith(".so"):
+            libraries.append("/".join(parts))
+        module = parts[0].partition(".")[0] if len(parts) == 1 else parts[0]
+        if name.endswith((".py", ".so")) and module.isidentifier() and not module.startswith("__"):
+            modules.add(module)
+    return Contents(modules=tuple(sorted(modules)), libraries=tuple(sorted(libraries)))
+
+
+def stock_with_interpreter(session: Session, target: Target, image: ImageInfo, stock: Stock) -> str:
+    """A local image: the stock Alpine and, copied in, one interpreter of our image; made once and kept."""
+    key = hashlib.sha256(json.dumps([image.id, stock.image.id, str(target.python)]).encode()).hexdigest()[:16]
+    tag = f"musllinux-build/stock:{key}"
+    engine, platform = session.engine, target.arch.oci_platform
+    if engine.image(tag) is not None:
+        return tag
+    ours = ContainerSpec(image=image.id, platform=platform, purpose="copy", network=False)
+    theirs = ContainerSpec(image=stock.image.id, platform=platform, purpose="stock", network=False)
+    with session.container(ours) as source, session.container(theirs) as copy:
+        found = engine.stat(source, target.python.prefix)
+        if found is None or not found.is_link:
+            raise ImageError(f"the image has no {target.python.prefix}", resolution="Pull or build it anew.")
+        home = posixpath.join(posixpath.dirname(target.python.prefix), found.link_target)
+        stream = engine.get(source, posixpath.normpath(home))
+        if stream is None:
+            raise ImageError(f"the image has no {home}", resolution="Pull or build it anew.")
+        engine.run(copy, ["mkdir", "-p", INTERNAL, posixpath.dirname(target.python.prefix)])
+        engine.put(copy, posixpath.dirname(posixpath.normpath(home)), stream)
+        engine.run(copy, ["ln", "-s", posixpath.normpath(home), target.python.prefix])
+        engine.stop(copy)
+        engine.commit(copy, tag, {LABEL: "stock"})
+    return tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a proof needs besides the wheel; ``source`` is the project as a tar, for its tests."""
+
+    session: Session
+    target: Target
+    config: Config
+    log: Log
+    source: bytes
+    environment: Mapping[str, str]
+    ca_bundle: bytes
+
+
+def prove(proof: Proof, wheel: Path, stocks: Mapping[str, str]) -> tuple[str, ...]:
+    """Install, import and test ``wheel`` on each stock image (release → reference); the releases.
+
+    Raises:
+        VerifyError: something failed; the details are the end of its output.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        contents = wheel_contents([name for name in archive.namelist() if not name.endswith("/")])
+    script = _IMPORT_SCRIPT.format(modules=list(contents.modules), libraries=list(contents.libraries))
+    for release, image in stocks.items():
+        with proof.session.progress.step(f"verify on stock Alpine {release}"):
+            try:
+                _prove_on(proof, wheel, script, image)
+            except BuildError as error:
+                brief = f"the wheel failed on stock Alpine {release}: {error.brief}"
+                raise VerifyError(brief, details=error.details, resolution=error.resolution) from error
+    return tuple(stocks)
+
+
+def _prove_on(proof: Proof, wheel: Path, script: str, image: str) -> None:
+    target, engine = proof.target, proof.session.engine
+    steps: list[Step] = [
+        install_step(target, proof.config, proof.environment, f"{WORK}/{wheel.name}"),
+        import_step(target, proof.environment, script),
+    ]
+    if proof.config.test_command:
+        steps.append(test_step(target, proof.config, proof.environment))
+    spec = ContainerSpec(image=image, platform=target.arch.oci_platform, purpose="verify")
+    with proof.session.container(spec) as container:
+        engine.run(container, ["mkdir", "-p", WORK, PROJECT])
+        files = {wheel.name: wheel.read_bytes(), posixpath.basename(CA_BUNDLE): proof.ca_bundle}
+        engine.put(container, WORK, [tar_of(files)])
+        if proof.config.test_command:
+            engine.put(container, PROJECT, [proof.source])
+        for step in steps:
+            proof.session.execute(container, step, proof.log)

@@ -1,0 +1,1 @@
+"""The command line: the only layer that reads the environment, picks adapters and exits."""

@@ -1,0 +1,94 @@
+"""``musllinux-build``: its subcommands, the default one, and the only place that turns errors into exits."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from musllinux_build import __version__
+from musllinux_build.errors import MusllinuxBuildError
+
+# name → (module, attribute, one line of help): a module is imported only when its command runs.
+COMMANDS = {
+    "build": ("musllinux_build.cli.build", "build", "Build, graft, tag and prove the wheels of a project (default)."),
+    "audit": ("musllinux_build.cli.audit", "audit", "Say whether wheels load where their tag says, and mend them."),
+    "images": ("musllinux_build.cli.images", "images", "Lock and build the images."),
+    "doctor": ("musllinux_build.cli.doctor", "doctor", "Check engine, emulation and network; --fix mends them."),
+}
+
+
+class DefaultGroup(click.Group):
+    """A group whose first argument may be a SOURCE: ``musllinux-build .`` is ``musllinux-build build .``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``build`` in front of what is neither a command nor an option of the group."""
+        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+            args = ["build", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table's one-line help, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=DefaultGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    subcommand_metavar="[COMMAND] [SOURCE] [ARGS]...",
+)
+@click.version_option(__version__, prog_name="musllinux-build")
+def main() -> None:
+    """Build, graft, tag and prove musllinux wheels on real Alpine.
+
+    Without a COMMAND the project in SOURCE is built: "musllinux-build ." builds the project in this directory.
+    """
+
+
+def run() -> None:
+    """The program; exits with the code of docs/exit-codes.md."""
+    try:
+        status = main.main(prog_name="musllinux-build", standalone_mode=False)
+    except MusllinuxBuildError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("error: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        sys.exit(141)
+    except Exception:  # noqa: BLE001 - the last line of defence says that it is our fault
+        traceback.print_exc()
+        click.echo("error: this is a bug in musllinux-build, please report it with the lines above", err=True)
+        sys.exit(MusllinuxBuildError.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def show_error(error: MusllinuxBuildError) -> None:
+    """What happened, details, what to do; on standard error."""
+    click.echo(click.style("error: ", fg="red", bold=True) + error.brief, err=True)
+    for line in error.details.splitlines():
+        click.echo(f"  | {line}", err=True)
+    for line in error.resolution.splitlines():
+        click.echo(f"  → {line}", err=True)

@@ -1,0 +1,46 @@
+"""Options that several commands share, each also readable from ``MUSLLINUX_BUILD_<NAME>``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from musllinux_build.adapters.console import ConsoleProgress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """``click.option`` that is also read from the environment; a command line value wins."""
+    word = next(name for name in names if name.startswith("--")).removeprefix("--").partition("/")[0]
+    settings.setdefault("envvar", f"MUSLLINUX_BUILD_{word.upper().replace('-', '_')}")
+    return click.option(*names, **settings)
+
+
+def verbosity_options(command: F) -> F:
+    """``-v`` and ``-q``; the command gets ``verbose`` and ``quiet`` counts."""
+    command = click.option("-v", "--verbose", count=True, help="Show more; twice: the output of every step.")(command)
+    return click.option("-q", "--quiet", count=True, help="Show warnings and results only.")(command)
+
+
+def supply_options(command: F) -> F:
+    """Where bases, sources and packages come from when not from the network."""
+    directory = click.Path(exists=True, file_okay=False, path_type=Path)
+    for name, settings in (
+        ("--lock", {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "help": "Use this lock file."}),
+        ("--apk-mirror", {"metavar": "DIR|URL", "help": "Take Alpine packages from here."}),
+        ("--source-mirror", {"type": directory, "help": "Take source tarballs from this directory."}),
+        ("--base-archives", {"type": directory, "help": "Make the Alpine bases from the archives in this directory."}),
+        ("--offline", {"type": directory, "help": "A directory with all of the four below; no registry is asked."}),
+    ):
+        command = option(name, **settings)(command)
+    return command
+
+
+def progress(verbose: int, quiet: int) -> ConsoleProgress:
+    """Progress on standard error."""
+    return ConsoleProgress(Console(stderr=True), verbosity=-1 if quiet else verbose)

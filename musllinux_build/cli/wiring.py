@@ -1,0 +1,109 @@
+"""Picks the adapters of a run: where images, bases, compilers and packages come from."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from musllinux_build.adapters.container_sysroot import ContainerSysroot
+from musllinux_build.adapters.fetch import fetch_wheel
+from musllinux_build.adapters.patchelf import find_patcher
+from musllinux_build.arch import Arch
+from musllinux_build.builds.pipeline import Supply
+from musllinux_build.builds.repository import RepositoryDirectory
+from musllinux_build.builds.session import Session
+from musllinux_build.config import Config
+from musllinux_build.errors import EngineError, ImageError
+from musllinux_build.images.build import build_image, ensure_base
+from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.images.supplies import Supplies
+from musllinux_build.policy import Policy
+from musllinux_build.ports import ImageInfo
+from musllinux_build.toolchain import (
+    ENGINES,
+    ensure_toolchain_image,
+    ensure_toolchain_volume,
+    toolchain_image_tag,
+)
+
+
+def make_supply(session: Session, config: Config, supplies: Supplies, cache: Path) -> Supply:
+    """The functions the pipeline asks for what it needs; each result is asked for once per run."""
+    engine, lines = session.engine, session.progress
+
+    def toolchain_image() -> str:
+        arch = engine.info().arch
+        if arch is None or arch not in ENGINES:
+            raise EngineError(f"no native compiler for an engine on {engine.info().machine}")
+        wheel = supplies.toolchain_wheel(arch)
+        tag = toolchain_image_tag(arch, wheel.sha256)
+        if engine.image(tag) is None:
+            path = cache / "toolchain" / wheel.filename
+            with lines.step(f"fetch {wheel.name} {wheel.version}"):
+                fetch_wheel(
+                    wheel.name,
+                    wheel.version,
+                    wheel.filename,
+                    wheel.sha256,
+                    path,
+                    cache=cache / "downloads",
+                    platforms=ENGINES[arch].wheel_platforms,
+                )
+            ensure_toolchain_image(engine, arch, path, lines)
+            path.unlink(missing_ok=True)  # the download cache has it
+        return tag
+
+    @functools.cache
+    def toolchain() -> str:
+        arch = engine.info().arch
+        assert arch is not None
+        return ensure_toolchain_volume(engine, toolchain_image(), arch.oci_platform, lines)
+
+    @functools.cache
+    def image(policy: Policy, arch: Arch) -> ImageInfo:
+        return _obtain(session, config, supplies, policy, arch)
+
+    @functools.cache
+    def stock(release: str, arch: Arch) -> ImageInfo:
+        ref = ensure_base(engine, release, arch, supplies, lines)
+        found = engine.image(ref)
+        if found is None:
+            raise ImageError(f"{ref} is gone", resolution="Start again.")
+        return found
+
+    def repository(policy: Policy, arch: Arch) -> RepositoryDirectory | None:
+        path = supplies.apk_directory()
+        return RepositoryDirectory(path=path, policy=policy, arch=arch) if path is not None else None
+
+    return Supply(
+        image=image,
+        stock=stock,
+        toolchain=toolchain,
+        apk_mirror=repository,
+        patcher=find_patcher(),
+        sysroot=lambda container: ContainerSysroot(engine, container),
+    )
+
+
+def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy, arch: Arch) -> ImageInfo:
+    """The image from here, from the registry, or built from the shipped Dockerfile, as ``--pull`` says."""
+    engine, lines = session.engine, session.progress
+    ref = image_reference(config.registry or DEFAULT_REGISTRY, policy, arch)
+    local = engine.image(ref)
+    if config.pull == "never" or (config.pull == "missing" and local is not None):
+        if local is None:
+            raise ImageError(
+                f"{ref} is not here and --pull is never",
+                resolution=f"musllinux-build images build --policy {policy.value} --arch {arch.value}",
+            )
+        return local
+    if not supplies.offline:
+        try:
+            with lines.step(f"pull {ref}"):
+                return engine.pull(ref, arch.oci_platform)
+        except ImageError as error:
+            lines.note(f"{ref} is not to be had from its registry: {error.details or error.brief}")
+    if local is not None:
+        return local
+    lines.note(f"building {ref} from the shipped Dockerfile; later runs find it here")
+    return build_image(engine, policy, arch, supplies, lines)

@@ -1,0 +1,66 @@
+"""The smallest program of each architecture: it exits with EXIT_STATUS, so that "it ran" is not "it was found".
+
+Whether a kernel executes an architecture is proven by executing, never by the name of a binfmt entry: names differ
+between the tools that register them, and an entry without the F flag finds no interpreter in a container.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from musllinux_build.arch import Arch
+from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine
+from musllinux_build.project import tar_of
+
+EXIT_STATUS: Final = 42
+_ADDRESS: Final = 0x400000
+
+# exit(42) by each kernel's own system call convention (syscall(2), "Architecture calling conventions").
+_CODE: Final = {
+    Arch.X86_64: bytes.fromhex("bf2a000000 b83c000000 0f05"),
+    Arch.I686: bytes.fromhex("bb2a000000 b801000000 cd80"),
+    Arch.AARCH64: struct.pack("<3I", 0xD2800540, 0xD2800BA8, 0xD4000001),
+    Arch.ARMV7L: struct.pack("<3I", 0xE3A0002A, 0xE3A07001, 0xEF000000),
+    Arch.PPC64LE: struct.pack("<3I", 0x38000001, 0x3860002A, 0x44000002),
+    Arch.S390X: bytes.fromhex("a729002a 0a01"),
+}
+
+
+def probe_elf(arch: Arch) -> bytes:
+    """A complete static executable of ``arch``: ELF header, one PT_LOAD, code (gABI, chapters 4 and 5)."""
+    identity = arch.row.elf
+    order = "<" if identity.order == "little" else ">"
+    wide = identity.bits == 64
+    header_size, segment_size = (64, 56) if wide else (52, 32)
+    start = header_size + segment_size
+    code = _CODE[arch]
+    total = start + len(code)
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if identity.order == "little" else 2, 1]) + bytes(9)
+    word = "Q" if wide else "I"
+    flags = identity.flags_value | (0x400 if arch is Arch.ARMV7L else 0)
+    header = struct.pack(
+        f"{order}HHI{word}{word}{word}I6H",
+        *(2, identity.machine, 1, _ADDRESS + start, header_size, 0, flags, header_size, segment_size, 1, 0, 0, 0),
+    )
+    place = (0, _ADDRESS, _ADDRESS, total, total)
+    segment = (
+        struct.pack(f"{order}II6Q", 1, 5, *place, 0x1000) if wide else struct.pack(f"{order}8I", 1, *place, 5, 0x1000)
+    )
+    return ident + header + segment + code
+
+
+def executes(engine: Engine, arch: Arch) -> bool:
+    """Whether containers of this engine execute ``arch``; raises EngineError when the engine itself fails."""
+    context = tar_of({"Dockerfile": b"FROM scratch\nCOPY probe /probe\n", "probe": probe_elf(arch)}, mode=0o755)
+    tag = f"musllinux-build/probe:{arch.value}"
+    if engine.image(tag) is None:
+        spec = BuildSpec(context=[context], tag=tag, platform=arch.oci_platform, labels={LABEL: "probe"})
+        engine.build(spec, lambda _: None)
+    container = engine.create(
+        ContainerSpec(image=tag, platform=arch.oci_platform, purpose="probe", command=["/probe"], network=False)
+    )
+    try:
+        return engine.wait(container) == EXIT_STATUS
+    finally:
+        engine.remove(container)
