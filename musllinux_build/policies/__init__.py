@@ -1,0 +1,1 @@
+"""Which symbols each musl provides, derived from recorded releases."""
