@@ -1,0 +1,1 @@
+"""What an ELF object says about itself, and what musl's loader would make of it."""

@@ -1,0 +1,238 @@
+"""Which file musl's loader would open for every DT_NEEDED, and which it would not find.
+
+The rules are those of load_library and load_deps in musl's ldso/dynlink.c:
+
+* a name beginning ``libc.``, ``libpthread.``, ``librt.``, ``libm.``, ``libdl.``, ``libutil.`` or ``libxnet.`` is the
+  libc itself, whatever follows;
+* a name equal to the file name of a library that was already found by search is that library; DT_SONAME is never read;
+* otherwise the search path of the requester, then of whoever needed it, up to the root, then the system's:
+  ``/etc/ld-musl-<arch>.path`` or ``/lib:/usr/local/lib:/usr/lib``; lists are split at ``:`` and newlines;
+* DT_RUNPATH beats DT_RPATH; only ``$ORIGIN`` is expanded, to the directory of the path *as opened*, and any other ``$``
+  discards the whole list;
+* the first file that exists is taken, and when it cannot be loaded the search does not go on.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from musllinux_build.arch import Arch
+from musllinux_build.elf.facts import ElfFacts
+
+RESERVED = re.compile(r"lib(?:c|pthread|rt|m|dl|util|xnet)\.")
+DEFAULT_PATH = "/lib:/usr/local/lib:/usr/lib"
+MOST_OBJECTS = 5000
+
+
+class Outcome(Enum):
+    """What becomes of one DT_NEEDED."""
+
+    LIBC = "libc"
+    FOUND = "found"
+    MISSING = "missing"
+    UNLOADABLE = "unloadable"
+    """The first file found is no object of this architecture; musl stops there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file that exists. ``identity`` is equal for two names of one file; ``facts`` None for what is not ELF."""
+
+    identity: str
+    facts: ElfFacts | None
+
+
+Lookup = Callable[[str], Found | None]
+"""The file at an absolute path of the installed layout or the root file system, None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """One DT_NEEDED of ``requester`` (a path). ``target`` is the path opened, None for libc and what is missing."""
+
+    requester: str
+    name: str
+    outcome: Outcome
+    target: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """All that is loaded, from every root.
+
+    ``objects`` maps a path as opened to its facts; ``loads`` a root to the paths loaded for it, itself first;
+    ``chains`` a path to the paths that led to it, root first; ``claims`` a file name to the several files that answer
+    to it in different loads.
+    """
+
+    objects: Mapping[str, ElfFacts]
+    edges: tuple[Edge, ...]
+    loads: Mapping[str, tuple[str, ...]]
+    chains: Mapping[str, tuple[str, ...]]
+    claims: Mapping[str, tuple[str, ...]]
+
+    def missing_for(self, root: str) -> tuple[Edge, ...]:
+        """The edges of everything loaded for ``root`` that lead nowhere."""
+        paths = frozenset(self.loads[root])
+        bad = {Outcome.MISSING, Outcome.UNLOADABLE}
+        return tuple(edge for edge in self.edges if edge.requester in paths and edge.outcome in bad)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Where libraries are searched: ``lookup`` opens paths, ``system_path`` is the loader's own list."""
+
+    arch: Arch
+    lookup: Lookup
+    system_path: str = DEFAULT_PATH
+
+
+@dataclass(slots=True, kw_only=True)
+class _Loaded:
+    """The state of one load: everything opened, by path, with the chain that led to it."""
+
+    order: list[str]
+    facts: dict[str, ElfFacts]
+    chains: dict[str, tuple[str, ...]]
+    by_name: dict[str, str] = field(default_factory=dict)
+    by_identity: dict[str, str] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+
+def system_path_file(arch: Arch) -> str:
+    """The file that overrides the loader's default list: ``/etc/ld-musl-armhf.path``."""
+    return f"/etc/{arch.row.loader.removesuffix('.so.1')}.path"
+
+
+def is_reserved(name: str) -> bool:
+    """Whether musl takes any library of this name for itself."""
+    return RESERVED.match(name) is not None
+
+
+def expand(search_path: str, opened: str) -> tuple[str, ...] | None:
+    """The directories of a DT_RPATH or DT_RUNPATH of the object at ``opened``; None when musl discards the list."""
+    expanded = re.sub(r"\$(?:ORIGIN|\{ORIGIN\})", posixpath.dirname(opened).replace("\\", r"\\"), search_path)
+    if "$" in expanded:
+        return None
+    return split_path(expanded)
+
+
+def split_path(text: str) -> tuple[str, ...]:
+    """The directories of a list, split as musl does; empty ones do not count."""
+    return tuple(part for part in re.split(r"[:\n]", text) if part)
+
+
+def resolve(files: Mapping[str, ElfFacts], world: World, *, extra_roots: Iterable[str] = ()) -> Closure:
+    """The closure of ``files`` (path in the installed layout to facts).
+
+    Roots are what the outside opens: Python extensions, ``extra_roots``, executables, and every file no other needs.
+    """
+    roots = [path for path, facts in sorted(files.items()) if facts.python_init or facts.interp or path in extra_roots]
+    loads = {root: _load(root, files[root], world) for root in roots}
+    # A library that is only needed by others is judged as they load it; the rest may be opened by ctypes.
+    for path, facts in sorted(files.items()):
+        if path not in loads and not any(path in load.facts for load in loads.values()) and not _is_needed(path, files):
+            loads[path] = _load(path, facts, world)
+    for path, facts in sorted(files.items()):
+        if not any(path in load.facts for load in loads.values()):
+            loads[path] = _load(path, facts, world)
+    return _join(loads)
+
+
+def _is_needed(path: str, files: Mapping[str, ElfFacts]) -> bool:
+    name = posixpath.basename(path)
+    return any(name in facts.needed for other, facts in files.items() if other != path)
+
+
+def _load(root: str, facts: ElfFacts, world: World) -> _Loaded:
+    state = _Loaded(order=[root], facts={root: facts}, chains={root: ()})
+    found = world.lookup(root)
+    state.by_identity[found.identity if found else root] = root
+    for path in state.order:  # grows while it is walked, as musl's list does
+        for name in state.facts[path].needed:
+            state.edges.append(_need(path, name, state, world))
+        if len(state.order) > MOST_OBJECTS:
+            break
+    return state
+
+
+def _need(requester: str, name: str, state: _Loaded, world: World) -> Edge:
+    """Resolve one DT_NEEDED and put what it opens into ``state``."""
+
+    def edge(outcome: Outcome, target: str | None = None, why: str = "") -> Edge:
+        return Edge(requester=requester, name=name, outcome=outcome, target=target, why=why)
+
+    if "/" not in name and is_reserved(name):
+        return edge(Outcome.LIBC)
+    if name in state.by_name:
+        return edge(Outcome.FOUND, state.by_name[name])
+    opened = _search(name, requester, state, world)
+    if opened is None:
+        return edge(Outcome.MISSING)
+    path, found = opened
+    if posixpath.basename(found.identity) in {world.arch.row.loader, world.arch.row.libc_soname}:
+        return edge(Outcome.LIBC)
+    if found.facts is None or not found.facts.fits(world.arch.row.elf) or not found.facts.is_dynamic:
+        what = f"an object of {found.facts.describe()}" if found.facts else "no ELF object"
+        return edge(Outcome.UNLOADABLE, path, f"{path} is found first and is {what}")
+    target = state.by_identity.setdefault(found.identity, path)
+    state.by_name.setdefault(name, target)
+    if target not in state.facts:
+        state.order.append(target)
+        state.facts[target] = found.facts
+        state.chains[target] = (*state.chains[requester], requester)
+    return edge(Outcome.FOUND, target)
+
+
+def _search(name: str, requester: str, state: _Loaded, world: World) -> tuple[str, Found] | None:
+    if "/" in name:
+        found = world.lookup(name) if name.startswith("/") else None
+        return (name, found) if found else None
+    for path in (requester, *reversed(state.chains[requester])):
+        search_path = state.facts[path].search_path
+        for directory in (expand(search_path, path) or ()) if search_path else ():
+            if hit := _open(directory, name, world):
+                return hit
+    for directory in split_path(world.system_path):
+        if hit := _open(directory, name, world):
+            return hit
+    return None
+
+
+def _open(directory: str, name: str, world: World) -> tuple[str, Found] | None:
+    # A relative directory would depend on the process's working directory: nothing a wheel can count on.
+    if not directory.startswith("/"):
+        return None
+    path = posixpath.normpath(f"{directory}/{name}")
+    found = world.lookup(path)
+    return (path, found) if found else None
+
+
+def _join(loads: Mapping[str, _Loaded]) -> Closure:
+    objects: dict[str, ElfFacts] = {}
+    chains: dict[str, tuple[str, ...]] = {}
+    edges: dict[tuple[str, str], Edge] = {}
+    claims: dict[str, set[str]] = {}
+    for load in loads.values():
+        objects.update(load.facts)
+        for path, chain in load.chains.items():
+            chains.setdefault(path, chain)
+        for edge in load.edges:
+            known = edges.get((edge.requester, edge.name))
+            # One load that finds nothing is what breaks; a later one that does hides it no more.
+            if known is None or (known.outcome is Outcome.FOUND and edge.outcome is not Outcome.FOUND):
+                edges[edge.requester, edge.name] = edge
+        for name, path in load.by_name.items():
+            claims.setdefault(name, set()).add(path)
+    return Closure(
+        objects=objects,
+        edges=tuple(edges[key] for key in sorted(edges)),
+        loads={root: tuple(load.order) for root, load in loads.items()},
+        chains=chains,
+        claims={name: tuple(sorted(paths)) for name, paths in sorted(claims.items()) if len(paths) > 1},
+    )

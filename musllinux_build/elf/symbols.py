@@ -1,0 +1,118 @@
+"""Dynamic symbols: which names an object defines for others, and which it must find elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from struct import iter_unpack
+from typing import Literal
+
+from musllinux_build.elf.image import ElfImage, StringTable
+
+GLOBAL, WEAK, UNIQUE = 1, 2, 10
+BINDINGS = frozenset({GLOBAL, WEAK, UNIQUE})
+TLS, IFUNC = 6, 10
+# NOTYPE, OBJECT, FUNC, COMMON, TLS: OK_TYPES of musl's find_sym.
+TYPES = frozenset({0, 1, 2, 5, TLS})
+HIDDEN = 0x8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symbols:
+    """Names by what the loader does with them; ``has_ifunc`` tells an indirect function among the definitions."""
+
+    exports: frozenset[str]
+    undefined: frozenset[str]
+    weak: frozenset[str]
+    has_ifunc: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicTags:
+    """The addresses in the dynamic section that symbols need; 0 for a table that is not there."""
+
+    symtab: int
+    hash: int
+    gnu_hash: int
+    versym: int
+
+
+def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used: AbstractSet[int]) -> Symbols:
+    """The symbols of ``image``; ``used`` are the indices its relocations refer to.
+
+    Raises:
+        WheelError: the tables disagree with the file.
+    """
+    size = 24 if image.bits == 64 else 16
+    count = max(_hashed_count(image, tags), max(used, default=-1) + 1)
+    if not tags.symtab or not count:
+        return Symbols(exports=frozenset(), undefined=frozenset(), weak=frozenset(), has_ifunc=False)
+    table = image.at(tags.symtab, count * size, "the dynamic symbol table")
+    hidden = _hidden(image, tags, count)
+    # Field order differs by class: st_name st_info st_other st_shndx st_value st_size / st_name st_value st_size ...
+    form, columns = ("IBBHQQ", (0, 1, 3, 4)) if image.bits == 64 else ("IIIBBH", (0, 3, 5, 1))
+    exports: set[str] = set()
+    undefined: set[str] = set()
+    weak: set[str] = set()
+    has_ifunc = False
+    for index, row in enumerate(iter_unpack(image.mark + form, table)):
+        name, info, section, value = (row[at] for at in columns)
+        binding, kind = info >> 4, info & 15
+        if binding not in BINDINGS:
+            continue
+        if not section:
+            if index in used:
+                (weak if binding == WEAK else undefined).add(strings.name(name))
+        elif kind == IFUNC:
+            has_ifunc = True
+        elif kind in TYPES and (value or kind == TLS) and index not in hidden:
+            exports.add(strings.name(name))
+    # Another entry of the same name may be weak; one strong reference is enough to fail.
+    return Symbols(
+        exports=frozenset(exports),
+        undefined=frozenset(undefined),
+        weak=frozenset(weak - undefined),
+        has_ifunc=has_ifunc,
+    )
+
+
+def _hidden(image: ElfImage, tags: DynamicTags, count: int) -> frozenset[int]:
+    """Indices with a hidden version, which musl's lookup skips."""
+    if not tags.versym:
+        return frozenset()
+    versions = image.numbers(image.at(tags.versym, count * 2, "the symbol version table"), 2)
+    return frozenset(index for index, version in enumerate(versions) if version & HIDDEN)
+
+
+def _hashed_count(image: ElfImage, tags: DynamicTags) -> int:
+    """How many symbols the hash table knows of; those before its first are undefined ones."""
+    if tags.gnu_hash:
+        return _bounded(image, _gnu_count(image, tags.gnu_hash))
+    if not tags.hash:
+        return 0
+    # s390x has 64-bit words in DT_HASH (zSeries ELF ABI, "Hash Table").
+    size: Literal[4, 8] = 8 if image.machine == 22 and image.bits == 64 else 4
+    return _bounded(image, image.words(tags.hash, 2, size, "DT_HASH")[1])
+
+
+def _gnu_count(image: ElfImage, address: int) -> int:
+    buckets, first, bloom, _ = image.words(address, 4, 4, "DT_GNU_HASH")
+    if max(buckets, bloom) > len(image.data):
+        raise image.corrupt("DT_GNU_HASH claims more buckets than the file has bytes")
+    start = address + 16 + bloom * image.word
+    last = max(image.words(start, buckets, 4, "DT_GNU_HASH"), default=0)
+    if last < first:
+        return first
+    chain = image.rest(start + 4 * buckets, "the chains of DT_GNU_HASH")
+    skipped = (last - first) * 4
+    for position, value in enumerate(image.numbers(chain[skipped : len(chain) // 4 * 4], 4)):
+        # The last hash of a chain has its lowest bit set.
+        if value & 1:
+            return last + position + 1
+    raise image.corrupt("a chain of DT_GNU_HASH has no end")
+
+
+def _bounded(image: ElfImage, count: int) -> int:
+    if count * 16 > len(image.data):
+        raise image.corrupt(f"{count} dynamic symbols do not fit into the file")
+    return count
