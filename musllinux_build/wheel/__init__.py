@@ -1,0 +1,1 @@
+"""The archive, its RECORD and its WHEEL file: read defensively, written deterministically."""

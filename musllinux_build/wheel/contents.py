@@ -1,0 +1,79 @@
+"""A wheel: its name, its archive and what its metadata says, all found to agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from musllinux_build.errors import WheelError
+from musllinux_build.tags import WheelName
+from musllinux_build.wheel.archive import Archive, Limits, read_archive
+from musllinux_build.wheel.metadata import WheelFile
+from musllinux_build.wheel.record import SIGNATURES, RecordEntry, check_content, check_listing, parse_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """A wheel whose RECORD lists exactly its members; contents are compared with it as they are read."""
+
+    name: WheelName
+    archive: Archive
+    dist_info: str
+    wheel_file: WheelFile
+    record: dict[str, RecordEntry]
+
+    @property
+    def data_dir(self) -> str:
+        """``{distribution}-{version}.data``, whether the wheel has it or not."""
+        return f"{self.dist_info.removesuffix('.dist-info')}.data"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every member but RECORD and its deprecated signatures (PEP 815), sorted."""
+        own = {f"{self.dist_info}/{name}" for name in ("RECORD", *SIGNATURES)}
+        return tuple(sorted(self.archive.members.keys() - own))
+
+    def read(self, member: str) -> bytes:
+        """The content of ``member``.
+
+        Raises:
+            WheelError: it is not what the archive or RECORD says.
+        """
+        content = self.archive.read(member)
+        if member in self.record:
+            check_content(self.record[member], member, content, self.archive.label)
+        return content
+
+
+def read_wheel(data: bytes | memoryview, filename: str, limits: Limits | None = None) -> Wheel:
+    """The wheel in ``data``, which is called ``filename``.
+
+    Raises:
+        WheelError: the name, the archive, the metadata directory or RECORD are not those of one wheel.
+    """
+    name = WheelName.parse(filename)
+    archive = read_archive(data, filename, limits)
+    tops = sorted({member.split("/", 1)[0] for member in archive.members if "/" in member})
+    dist_infos = [top for top in tops if top.endswith(".dist-info")]
+    if len(dist_infos) != 1 or not name.same_project(dist_infos[0].removesuffix(".dist-info")):
+        found = ", ".join(dist_infos) or "none"
+        _refuse(filename, f"it must have one .dist-info directory of its own project and has {found}")
+    dist_info = dist_infos[0]
+    for required in ("METADATA", "RECORD", "WHEEL"):
+        if f"{dist_info}/{required}" not in archive.members:
+            _refuse(filename, f"{dist_info}/{required} is not there")
+    record = parse_record(_text(archive, f"{dist_info}/RECORD"), dist_info, filename)
+    check_listing(record, archive.members, dist_info, filename)
+    wheel_file = WheelFile.parse(_text(archive, f"{dist_info}/WHEEL"), filename)
+    return Wheel(name=name, archive=archive, dist_info=dist_info, wheel_file=wheel_file, record=record)
+
+
+def _text(archive: Archive, member: str) -> str:
+    try:
+        return archive.read(member).decode("utf-8")
+    except UnicodeDecodeError:
+        _refuse(archive.label, f"{member} is not UTF-8 text")
+
+
+def _refuse(label: str, why: str) -> NoReturn:
+    raise WheelError(f"{label}: not a valid wheel: {why}", resolution="Build the wheel again.")
