@@ -1,0 +1,67 @@
+"""Sysroot over a directory; links are resolved inside it, and nothing outside is ever read."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from pathlib import Path
+
+from musllinux_build.errors import UsageError
+
+MOST_LINKS = 40
+"""Linux's own limit (ELOOP)."""
+LARGEST_FILE = 2 << 30
+
+
+class DirectorySysroot:
+    """ports.Sysroot of an unpacked root file system."""
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UsageError(f"{root} is not a directory", resolution="Give the directory of an unpacked root.")
+        self._root = root.resolve()
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of the regular file at ``path``, None when there is none."""
+        real = self.real_path(path)
+        if real is None:
+            return None
+        try:
+            # What changes under the reader must not lead it outside: the last step follows no link.
+            descriptor = os.open(self._host(real), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor has no path
+            about = os.fstat(descriptor)
+            regular = stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST_FILE
+            return stream.read() if regular else None
+
+    def real_path(self, path: str) -> str | None:
+        """``path`` with every link resolved as if the directory were ``/``."""
+        waiting = [part for part in reversed(path.split("/")) if part]
+        done: list[str] = []
+        links = 0
+        while waiting:
+            part = waiting.pop()
+            if part in {".", ".."}:
+                done = done[:-1] if part == ".." else done
+                continue
+            here = self._host("/".join([*done, part]))
+            try:
+                is_link = stat.S_ISLNK(os.lstat(here).st_mode)
+            except (OSError, ValueError):
+                return None
+            if not is_link:
+                done.append(part)
+                continue
+            links += 1
+            if links > MOST_LINKS:
+                return None
+            target = os.readlink(here)  # noqa: PTH115 - text, kept as it is
+            done = [] if target.startswith("/") else done
+            waiting.extend(step for step in reversed(target.split("/")) if step)
+        return posixpath.join("/", *done)
+
+    def _host(self, path: str) -> Path:
+        return self._root / path.lstrip("/")

@@ -1,0 +1,129 @@
+"""A wheel and a policy to a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.audit.rules import RULES
+from musllinux_build.audit.subject import Inventory, Subject, take_inventory, trace
+from musllinux_build.audit.symbols import floor_reasons
+from musllinux_build.audit.verdict import Severity, Verdict
+from musllinux_build.errors import PureProjectError, UsageError, WheelError
+from musllinux_build.policies.load import load_table
+from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.ports import Sysroot
+from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
+from musllinux_build.wheel.contents import Wheel, read_wheel
+
+DEFAULT_POLICY = Policy.MUSLLINUX_1_2
+SEVERITIES = tuple(Severity)
+
+
+def choose_policy(name: WheelName) -> Policy:
+    """The lowest policy the file name promises; for a plain ``linux_*`` wheel the default one.
+
+    Raises:
+        UsageError: it promises only series without a policy here.
+    """
+    promised = named_policy(name)
+    if promised is None and any(MusllinuxTag.parse(platform) for platform in name.platforms):
+        known = ", ".join(policy.value for policy in Policy)
+        raise UsageError(
+            f"{name}: no policy for the series of its tag", resolution=f"Audit it against one with --policy: {known}."
+        )
+    return promised or DEFAULT_POLICY
+
+
+def choose_arch(name: WheelName, inventory: Inventory) -> Arch:
+    """The architecture of the file name, or of the objects where the name has none.
+
+    Raises:
+        WheelError: neither names one we know.
+    """
+    arch = named_arch(name)
+    if arch is None:
+        found = {facts.arch for facts in inventory.objects.values() if facts.arch}
+        arch = min(found, key=lambda arch: arch.value) if found else None
+    if arch is None:
+        known = ", ".join(arch.value for arch in Arch)
+        raise WheelError(f"{name}: neither its name nor its objects are of an architecture known here ({known})")
+    return arch
+
+
+def examine(
+    wheel: Wheel,
+    inventory: Inventory,
+    *,
+    arch: Arch,
+    floor: MuslVersion,
+    sysroot: Sysroot | None,
+    may_graft: bool,
+) -> Subject:
+    """What the rules look at; libraries are searched in ``sysroot`` too when there is one."""
+    return Subject(
+        name=wheel.name,
+        wheel_tags=wheel.wheel_file.tags,
+        root_is_purelib=(wheel.wheel_file.first("Root-Is-Purelib") or "").lower() == "true",
+        arch=arch,
+        floor=floor,
+        table=load_table(arch),
+        inventory=inventory,
+        closure=trace(inventory, arch, sysroot),
+        may_graft=may_graft,
+    )
+
+
+def judge(subject: Subject, policy: Policy) -> Verdict:
+    """All findings, worst first, and the effective floor."""
+    findings = [finding for rule in RULES for finding in rule(subject)]
+    reasons = floor_reasons(subject)
+    return Verdict(
+        wheel=str(subject.name),
+        policy=policy,
+        arch=subject.arch,
+        wanted=subject.floor,
+        floor=max((reason.version for reason in reasons), default=subject.table.oldest),
+        reasons=reasons,
+        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
+        objects=len(subject.inventory.objects),
+    )
+
+
+def pure_wheel(name: str) -> PureProjectError:
+    """The error for a wheel without a single ELF object."""
+    return PureProjectError(
+        f"{name} has no compiled code: there is nothing to audit",
+        resolution="Publish it as py3-none-any, which every platform installs.",
+    )
+
+
+def judge_wheel(
+    path: Path,
+    policy: Policy | None = None,
+    arch: Arch | None = None,
+    sysroot: Sysroot | None = None,
+    *,
+    floor: MuslVersion | None = None,
+) -> Verdict:
+    """The verdict on the wheel at ``path``; policy, architecture and floor are those of its name by default.
+
+    Raises:
+        WheelError: it cannot be read.
+        PureProjectError: it has no ELF object.
+        UsageError: there is no policy for its tag.
+    """
+    wheel = read_wheel(path.read_bytes(), path.name)
+    inventory = take_inventory(wheel)
+    if inventory.is_pure:
+        raise pure_wheel(path.name)
+    policy = policy or choose_policy(wheel.name)
+    subject = examine(
+        wheel,
+        inventory,
+        arch=arch or choose_arch(wheel.name, inventory),
+        floor=floor or policy.row.floor,
+        sysroot=sysroot,
+        may_graft=False,
+    )
+    return judge(subject, policy)

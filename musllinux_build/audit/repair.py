@@ -1,0 +1,178 @@
+"""``audit repair``: a wheel and a root to a wheel that keeps its promise, or to the reasons why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.audit.apply import Applied, Graft, Patcher, apply_graft
+from musllinux_build.audit.graft import plan_graft
+from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge, judge_wheel, pure_wheel
+from musllinux_build.audit.subject import Inventory, take_inventory
+from musllinux_build.audit.verdict import Finding, Verdict
+from musllinux_build.errors import DiskFullError, RepairError
+from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.ports import Sysroot
+from musllinux_build.tags import WheelName, retag
+from musllinux_build.wheel.contents import Wheel, read_wheel
+from musllinux_build.wheel.record import encode_digest, format_record
+from musllinux_build.wheel.writer import EARLIEST, Packed, member_order, pack, write_archive
+
+__all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "repair_wheel"]
+
+NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
+SHOWN_FINDINGS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What was written: ``path`` with its ``sha256`` and ``size`` in bytes, and the verdict on exactly that file."""
+
+    path: Path
+    verdict: Verdict
+    grafts: Sequence[Graft]
+    floor: MuslVersion
+    sha256: str
+    size: int
+
+
+def repair_wheel(
+    source: Path,
+    output_dir: Path,
+    *,
+    policy: Policy | None = None,
+    arch: Arch | None = None,
+    sysroot: Sysroot | None,
+    patcher: Patcher,
+    floor: MuslVersion | None = None,
+    epoch: int = EARLIEST,
+) -> RepairReport:
+    """Graft what ``source`` needs from ``sysroot``, retag it for ``policy`` and write it to ``output_dir``.
+
+    A wheel that needs nothing is copied as it is. ``epoch`` dates the members (seconds, UTC).
+
+    Raises:
+        WheelError: ``source`` cannot be read as what it claims to be.
+        PureProjectError: it has no ELF object.
+        RepairError: it would not load where its tag says; the details are all findings.
+        DiskFullError: there is no room for the result.
+    """
+    wheel = read_wheel(source.read_bytes(), source.name)
+    inventory = take_inventory(wheel)
+    if inventory.is_pure:
+        raise pure_wheel(source.name)
+    policy = policy or choose_policy(wheel.name)
+    arch = arch or choose_arch(wheel.name, inventory)
+    floor = floor or policy.row.floor
+    subject = examine(wheel, inventory, arch=arch, floor=floor, sysroot=sysroot, may_graft=True)
+    verdict, plan = judge(subject, policy), plan_graft(subject)
+    problems = (*verdict.errors, *plan.conflicts)
+    if problems:
+        raise _refused(source.name, problems)
+
+    def read_source(path: str) -> bytes:
+        content = sysroot.read(path) if sysroot else None
+        if content is None:
+            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
+        return content
+
+    applied = apply_graft(plan, read_source, wheel.read, patcher)
+    name = retag(wheel.name, policy, arch)
+    chunks = _chunks(wheel, applied, name, inventory, epoch)
+    target = output_dir / str(name)
+    verdict = _write(chunks, target, policy, arch, floor)
+    content = target.read_bytes()
+    return RepairReport(
+        path=target,
+        verdict=verdict,
+        grafts=applied.grafts,
+        floor=verdict.floor,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+    )
+
+
+def _refused(wheel: str, problems: Sequence[Finding]) -> RepairError:
+    lines = [problem.line() for problem in problems[:SHOWN_FINDINGS]]
+    if len(problems) > SHOWN_FINDINGS:
+        lines.append(f"... and {len(problems) - SHOWN_FINDINGS} more")
+    first = problems[0]
+    return RepairError(
+        f"{wheel} cannot be repaired: {first.file} {first.message}",
+        details="\n".join(lines),
+        resolution=f"{first.remedy}.",
+    )
+
+
+def _chunks(
+    wheel: Wheel, applied: Applied, name: WheelName, inventory: Inventory, epoch: int
+) -> Iterable[bytes | memoryview]:
+    """The bytes of the repaired wheel; those of the input when there is nothing to change."""
+    fields = wheel.wheel_file
+    pure = (fields.first("Root-Is-Purelib") or "").lower() != "false"
+    if not applied.added and name == wheel.name and fields.tags == name.expanded and not pure:
+        return [wheel.archive.data]
+    return write_archive(_members(wheel, applied, name, inventory), epoch=epoch)
+
+
+def _members(wheel: Wheel, applied: Applied, name: WheelName, inventory: Inventory) -> Iterator[Packed]:
+    """Every member of the result in order, RECORD last."""
+    replaced = {
+        **applied.changed,
+        **applied.added,
+        f"{wheel.dist_info}/WHEEL": wheel.wheel_file.retagged(name.expanded).format(),
+    }
+    loadable = {inventory.members[path] for path in inventory.objects} | applied.added.keys()
+    rows: dict[str, tuple[str, int]] = {}
+    for member in sorted({*wheel.files, *replaced}, key=lambda member: member_order(member, wheel.dist_info)):
+        known = wheel.archive.members.get(member)
+        executable = member in loadable or bool(known and known.executable)
+        if member in replaced or known is None:
+            content = replaced[member]
+            packed = pack(member, content, executable=executable)
+            rows[member] = encode_digest(hashlib.sha256(content).digest()), len(content)
+        else:
+            entry = wheel.record[member]
+            digest = entry.digest
+            if entry.algorithm != "sha256":
+                digest = encode_digest(hashlib.sha256(wheel.read(member)).digest())
+            packed = Packed(
+                name=member,
+                method=known.method,
+                crc=known.crc,
+                size=known.size,
+                content=wheel.archive.raw(member),
+                executable=executable,
+            )
+            rows[member] = digest, known.size
+        yield packed
+    record = f"{wheel.dist_info}/RECORD"
+    yield pack(record, format_record(rows, wheel.dist_info), executable=False)
+
+
+def _write(
+    chunks: Iterable[bytes | memoryview], target: Path, policy: Policy, arch: Arch, floor: MuslVersion
+) -> Verdict:
+    """Write beside the target, judge what was written, and only then put it in place."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".repair-") as scratch:
+            written = Path(scratch) / target.name
+            with written.open("wb") as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+            written.chmod(0o644)
+            verdict = judge_wheel(written, policy, arch, None, floor=floor)
+            if not verdict.conforms:
+                raise _refused(target.name, verdict.errors)
+            os.replace(written, target)  # noqa: PTH105 - the atomic one, by its own name
+    except OSError as reason:
+        if reason.errno in NO_SPACE:
+            raise DiskFullError(f"no room for {target}", resolution="Free some space and run it again.") from reason
+        raise RepairError(f"{target} cannot be written: {reason.strerror}", resolution="Choose another -w.") from reason
+    return verdict

@@ -1,0 +1,106 @@
+"""A wheel as the rules see it: the facts of its objects in their installed places, and what loading them opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from musllinux_build.arch import Arch
+from musllinux_build.elf.closure import DEFAULT_PATH, Closure, Found, Lookup, World, resolve, system_path_file
+from musllinux_build.elf.facts import ElfFacts
+from musllinux_build.elf.reader import MAGIC, read_elf
+from musllinux_build.errors import WheelError
+from musllinux_build.policies.load import SymbolTable
+from musllinux_build.policy import MuslVersion
+from musllinux_build.ports import Sysroot
+from musllinux_build.tags import WheelName
+from musllinux_build.wheel.contents import Wheel
+from musllinux_build.wheel.layout import SITE, installed_path, shown_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The members of a wheel by installed path: the objects with their facts, and the names of all."""
+
+    objects: Mapping[str, ElfFacts]
+    members: Mapping[str, str]
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether nothing in the wheel is an ELF object."""
+        return not self.objects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel."""
+
+    name: WheelName
+    wheel_tags: tuple[str, ...]
+    root_is_purelib: bool
+    arch: Arch
+    floor: MuslVersion
+    table: SymbolTable
+    inventory: Inventory
+    closure: Closure
+    may_graft: bool
+
+    def chain(self, path: str) -> tuple[str, ...]:
+        """How the loader gets to ``path``, for people."""
+        return tuple(shown_path(step) for step in self.closure.chains.get(path, ()))
+
+
+def take_inventory(wheel: Wheel) -> Inventory:
+    """Read every member once, comparing it with RECORD.
+
+    Raises:
+        WheelError: a member is not what was recorded, or an ELF object contradicts itself.
+    """
+    objects: dict[str, ElfFacts] = {}
+    members: dict[str, str] = {}
+    for member in wheel.files:
+        path = installed_path(member, wheel.data_dir)
+        if path in members:
+            raise WheelError(
+                f"{wheel.archive.label}: {members[path]!r} and {member!r} are installed to one place",
+                resolution="Build the wheel again with one of them.",
+            )
+        members[path] = member
+        content = wheel.read(member)
+        facts = read_elf(content, member) if content[:4] == MAGIC else None
+        if facts is not None:
+            objects[path] = replace(facts, path=shown_path(path))
+    return Inventory(objects=objects, members=members)
+
+
+def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
+    """Files of the wheel where they are installed, and of ``sysroot`` everywhere else; each is read once."""
+    seen: dict[str, Found] = {}
+
+    def lookup(path: str) -> Found | None:
+        if path in inventory.members:
+            return Found(identity=path, facts=inventory.objects.get(path))
+        real = sysroot.real_path(path) if sysroot and not path.startswith(SITE[:8]) else None
+        if real is None or sysroot is None:
+            return None
+        if real not in seen:
+            content = sysroot.read(real)
+            if content is None:
+                return None
+            seen[real] = Found(identity=real, facts=read_elf(content, real))
+        return seen[real]
+
+    return lookup
+
+
+def trace(inventory: Inventory, arch: Arch, sysroot: Sysroot | None) -> Closure:
+    """What loading the dynamic objects of a wheel opens, within itself and ``sysroot``."""
+    listed = sysroot.read(system_path_file(arch)) if sysroot else None
+    system_path = DEFAULT_PATH if listed is None else listed.decode("utf-8", "surrogateescape")
+    world = World(arch=arch, lookup=make_lookup(inventory, sysroot), system_path=system_path)
+    files = {
+        path: facts
+        for path, facts in inventory.objects.items()
+        if facts.is_dynamic and facts.fits(arch.row.elf)  # the rest is refused by a rule, and not followed
+    }
+    return resolve(files, world)
