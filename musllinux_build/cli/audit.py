@@ -1,0 +1,150 @@
+"""``musllinux-build audit``: show verdicts on wheels, and repair them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from musllinux_build.adapters.patchelf import find_patcher
+from musllinux_build.adapters.sysroot import DirectorySysroot
+from musllinux_build.audit.judge import judge_wheel
+from musllinux_build.audit.repair import repair_wheel
+from musllinux_build.audit.report import repair_json, repair_lines, verdict_json, verdict_lines
+from musllinux_build.audit.verdict import Verdict
+from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.ports import Sysroot
+from musllinux_build.wheel.writer import EARLIEST
+
+WHEELS = click.argument(
+    "wheels",
+    nargs=-1,
+    required=True,
+    metavar="WHEEL...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+POLICY = click.option(
+    "--policy", metavar="POLICY", help="Measure against this policy (default: the one of the wheel's tag)."
+)
+FLOOR = click.option("--floor", metavar="X.Y.Z", help="Measure against this musl instead of the policy's own.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, one object per wheel.")
+WIDEST = 80
+
+
+@click.group()
+def audit() -> None:
+    """Say whether wheels load where their tag says, and mend them."""
+
+
+@audit.command()
+@WHEELS
+@POLICY
+@FLOOR
+@JSON
+@click.pass_context
+def show(ctx: click.Context, wheels: Sequence[Path], policy: str | None, floor: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it
+    """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not."""
+    chosen, measured = parse_policy_option(policy), parse_floor_option(floor)
+    verdicts: list[Verdict] = []
+    for wheel in wheels:
+        verdict = judge_wheel(wheel, chosen, floor=measured)
+        verdicts.append(verdict)
+        if not as_json:
+            if len(verdicts) > 1:
+                click.echo()
+            for line in verdict_lines(verdict, width=text_width()):
+                click.echo(line)
+    if as_json:
+        click.echo(json.dumps([verdict_json(verdict) for verdict in verdicts], indent=2))
+    if not all(verdict.conforms for verdict in verdicts):
+        ctx.exit(1)
+
+
+@audit.command()
+@WHEELS
+@click.option(
+    "-w",
+    "--wheel-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("wheelhouse"),
+    show_default=True,
+    help="Where repaired wheels go.",
+)
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take libraries from this root file system (an unpacked image).",
+)
+@POLICY
+@JSON
+def repair(wheels: Sequence[Path], wheel_dir: Path, root: Path | None, policy: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it
+    """Graft what each WHEEL needs, and write it with the policy's tag; or say why that cannot be."""
+    chosen, epoch = parse_policy_option(policy), parse_epoch(os.environ.get("SOURCE_DATE_EPOCH"))
+    sysroot = open_root(root)
+    reports = []
+    for wheel in wheels:
+        click.echo(f"repairing {wheel.name}", err=True)
+        report = repair_wheel(
+            wheel, wheel_dir, policy=chosen, sysroot=sysroot, patcher=find_patcher(os.environ.get("PATH")), epoch=epoch
+        )
+        reports.append(report)
+        if not as_json:
+            for line in repair_lines(report, width=text_width()):
+                click.echo(line)
+    if as_json:
+        click.echo(json.dumps([repair_json(report) for report in reports], indent=2))
+
+
+def open_root(directory: Path | None) -> Sysroot | None:
+    """Where libraries are searched; an image or a container will be another choice here."""
+    return DirectorySysroot(directory) if directory else None
+
+
+def parse_policy_option(text: str | None) -> Policy | None:
+    """The policy in ``text``, None for None.
+
+    Raises:
+        UsageError: there is none of that name; names the near miss.
+    """
+    if text is None:
+        return None
+    try:
+        return Policy(text)
+    except ValueError:
+        known = [policy.value for policy in Policy]
+        raise UsageError(f"unknown policy {text!r}", resolution=near_miss(text, known)) from None
+
+
+def parse_floor_option(text: str | None) -> MuslVersion | None:
+    """The musl release in ``text``, None for None.
+
+    Raises:
+        UsageError: it is no release.
+    """
+    try:
+        return MuslVersion.parse(text) if text is not None else None
+    except ValueError:
+        raise UsageError(f"{text!r} is not a musl release", resolution="Write it as 1.2.2.") from None
+
+
+def parse_epoch(text: str | None) -> int:
+    """The time that members are dated with, in seconds; the earliest of the zip format by default.
+
+    Raises:
+        UsageError: SOURCE_DATE_EPOCH is no number.
+    """
+    if not text:
+        return EARLIEST
+    if not text.isdecimal() or len(text) > 10:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}", resolution="Set it to seconds since 1970, or unset it.")
+    return int(text)
+
+
+def text_width() -> int:
+    """Columns for text: the terminal's, at most 80."""
+    return min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
