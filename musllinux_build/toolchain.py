@@ -275,7 +275,7 @@ def ensure_toolchain_volume(
     if _sealed(engine, name):
         return name
     with progress.step("native compiler volume"):
-        if _filled_by_another_run(engine, name, clock):
+        if _filled_by_another_run(engine, name, clock, progress):
             return name
         engine.remove_volume(f"{name}{SEAL}")
         for container in engine.containers(f"{FILL_LABEL}={name}"):
@@ -285,13 +285,14 @@ def ensure_toolchain_volume(
         try:
             engine.volume(name, {LABEL: "toolchain", FILL_LABEL: word})
             _fill(engine, name, image_tag, platform)
-            if _word(engine, name) != word:
-                raise EngineError(f"volume {name} was changed by another run", resolution="Start again.")
+            # A run that took the volume over meanwhile has another word; this seal is then worth nothing.
             engine.volume(f"{name}{SEAL}", {LABEL: "toolchain-seal", FILL_LABEL: word})
         except BaseException:
             with contextlib.suppress(EngineError):
                 engine.remove_volume(name)
             raise
+    if not _sealed(engine, name):
+        raise EngineError(f"volume {name} was changed by another run", resolution="Start again.")
     return name
 
 
@@ -304,11 +305,15 @@ def _sealed(engine: Engine, name: str) -> bool:
     return word != "" and word == _word(engine, f"{name}{SEAL}")
 
 
-def _filled_by_another_run(engine: Engine, name: str, clock: Clock) -> bool:
+def _filled_by_another_run(engine: Engine, name: str, clock: Clock, progress: Progress) -> bool:
     """Wait for a run that began to fill lately; false when there is none, or when it must have died."""
+    told = False
     while started := _word(engine, name).partition("-")[0]:
         if not started.isdecimal() or not 0 <= clock.now() - int(started) < FILL_SECONDS:
             return False
+        if not told:
+            progress.note(f"another run fills {name}, or was killed in it; waiting at most {FILL_SECONDS} s")
+            told = True
         clock.pause(0.5)
         if _sealed(engine, name):
             return True

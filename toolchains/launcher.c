@@ -188,11 +188,27 @@ static int exists(const char *root, const char *path) {
     return !stat(text("%s%s", root, path), &found);
 }
 
+/* OpenMP here means gcc's libgomp, which clang cannot compile for: the container's own compiler does it, slowly and
+ * correctly. Only in its own container; at a sysroot elsewhere nothing can execute it. */
+static void leave_openmp_to_gcc(const struct tool *tool, char **user) {
+    struct arguments list = {0};
+    char *program = text("/usr/bin/%s", tool->driver);
+    int wanted = 0;
+    for (char **each = user; *each; each++) wanted |= !strcmp(*each, "-fopenmp");
+    if (!wanted || access(program, X_OK)) return;
+    add(&list, program);
+    for (; *user; user++) add_user(&list, *user, 0);
+    fprintf(stderr, "%s: note: -fopenmp: compiling with %s\n", self_name, program);
+    execve(program, list.item, environ);
+    die("cannot execute %s: %s", program, strerror(errno));
+}
+
 static void driver_arguments(struct arguments *list, const struct tool *tool, const char *target, char **user) {
     const char *root = getenv("MUSLLINUX_BUILD_SYSROOT");
     if (!root || !*root) root = "/";
     const char *base = strcmp(root, "/") ? root : "";
     answer_as_gcc(user, base);
+    if (!*base) leave_openmp_to_gcc(tool, user);
     add(list, text("--driver-mode=%s", tool->driver));
     add(list, "--no-default-config");
     add(list, text("--config=%s/clang.cfg", target));
@@ -229,6 +245,7 @@ static void linker_arguments(struct arguments *list, const char *name, char **us
     for (size_t i = 0; list->count > 2 && i < sizeof LINK_NEVER / sizeof *LINK_NEVER; i++) add(list, LINK_NEVER[i]);
     if (!root || relocatable) return;
     if (!strcmp(root, "/")) root = "";
+    add(list, text("-L%s/usr/local/lib", root)); /* GNU ld's own search path has it, lld has none */
     if (exists(root, "/usr/lib/libssp_nonshared.a")) add(list, text("%s/usr/lib/libssp_nonshared.a", root));
 }
 

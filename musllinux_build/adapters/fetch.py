@@ -6,6 +6,7 @@ user's own index, certificates and proxies hold.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import os
@@ -68,9 +69,10 @@ def fetch_url(
         FetchError: no address gives it; every address and its reason are in the details.
         DiskFullError: no room for it.
     """
-    with _disk_full_explained(destination):
+    with _disk_explained(destination):
         if _reuse(cache, sha256, destination):
             return destination
+        cache.mkdir(parents=True, exist_ok=True)
         reasons = []
         for url in urls:
             try:
@@ -111,7 +113,7 @@ def fetch_wheel(
         FetchError: pip does not get it, or gets another file.
         DiskFullError: no room for it.
     """
-    with _disk_full_explained(destination):
+    with _disk_explained(destination):
         if _reuse(cache, sha256, destination):
             return destination
         cache.mkdir(parents=True, exist_ok=True)
@@ -233,20 +235,18 @@ def _reason(error: Exception) -> str:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    import errno  # noqa: PLC0415 - only on the error path
-
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def _disk_full_explained(destination: Path) -> Iterator[None]:
+def _disk_explained(destination: Path) -> Iterator[None]:
+    """What the disks of this machine refuse, in words for its user."""
     try:
         yield
     except OSError as error:
-        if not _is_disk_full(error):
-            raise
-        raise DiskFullError(
-            f"no room for {destination.name}",
-            details=f"{error.filename or destination}: {error.strerror}",
-            resolution="Free space, or point the cache elsewhere.",
-        ) from error
+        details = f"{error.filename or destination}: {error.strerror or error}"
+        if _is_disk_full(error):
+            resolution = "Free space, or point the cache elsewhere."
+            raise DiskFullError(f"no room for {destination.name}", details=details, resolution=resolution) from error
+        resolution = "Check the permissions of the cache and of the destination."
+        raise FetchError(f"cannot store {destination.name}", details=details, resolution=resolution) from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from musllinux_build.errors import MusllinuxBuildError
+from musllinux_build.errors import EngineError, MusllinuxBuildError
 
 NOT_FOUND = 127
 """The exit status of a command that is not there, as shells have it (POSIX, 2.8.2)."""
@@ -85,3 +85,19 @@ def run(
         said = (expired.stderr or b"") + f"\nkilled after {timeout:g} s".encode()
         return Completed(argv=command, returncode=-9, stdout=expired.stdout or b"", stderr=said)
     return Completed(argv=command, returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def start(argv: Sequence[str], *, log: Path) -> int:
+    """Start a program that outlives this one, its output appended to ``log``; its process number.
+
+    Raises:
+        EngineError: it cannot be started.
+    """
+    with log.open("ab") as output:
+        try:
+            process = subprocess.Popen(  # nothing waits for it: that is its purpose
+                tuple(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        except OSError as error:
+            raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+    return process.pid
