@@ -1,0 +1,243 @@
+"""Debian's packages, sources and a root of it, through a private apt configuration.
+
+The machine's own apt lists, architectures and sources stay as they are. Where Debian is and which key signs it is
+read from the machine's apt sources, so that a company mirror or a proxy keeps working and no host is written here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lab.commands import LabError, run, say, step
+
+RELEASE = "bookworm"
+"""The Debian release binary packages and the builder root come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a Debian archive is and which keyring its signature is checked with."""
+
+    uri: str
+    signed_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """A source tarball wanted: our name for it, Debian's source package and the suite it is taken from."""
+
+    name: str
+    package: str
+    suite: str = "trixie"
+
+
+SOURCES = (
+    SourceRow(name="cpython", package="python3.11", suite="bookworm"),
+    SourceRow(name="cpython", package="python3.13"),
+    SourceRow(name="openssl", package="openssl"),
+    SourceRow(name="zlib", package="zlib"),
+    SourceRow(name="bzip2", package="bzip2"),
+    SourceRow(name="xz", package="xz-utils"),
+    SourceRow(name="libffi", package="libffi"),
+    SourceRow(name="sqlite", package="sqlite3"),
+    SourceRow(name="libyaml", package="libyaml"),
+    SourceRow(name="bash", package="bash"),
+    SourceRow(name="make", package="make-dfsg"),
+)
+
+BUILDER_PACKAGES = (
+    "autoconf",
+    "automake",
+    "binutils",
+    "bzip2",
+    "file",
+    "gcc",
+    "libc6-dev",
+    "libltdl-dev",
+    "libtool",
+    "m4",
+    "make",
+    "patch",
+    "perl",
+    "pkg-config",
+    "tcl",
+    "xz-utils",
+)
+"""What CPython's build python and the cross builds of its libraries run.
+
+tcl makes SQLite's amalgamation, libltdl has a macro of libffi's configure.
+"""
+
+
+def parse_deb822(text: str) -> Iterator[dict[str, str]]:
+    """The stanzas of an apt ``.sources`` file, keys in lower case."""
+    for stanza in re.split(r"\n\s*\n", text):
+        lines = (line for line in stanza.splitlines() if line.strip() and not line.startswith("#"))
+        pairs = (line.partition(":") for line in lines if not line[0].isspace())
+        fields = {key.strip().lower(): value.strip() for key, _, value in pairs}
+        if fields:
+            yield fields
+
+
+def parse_one_line(text: str) -> Iterator[dict[str, str]]:
+    """The ``deb`` lines of an apt ``.list`` file in the form of deb822 stanzas."""
+    pattern = r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.*)$"
+    for found in re.finditer(pattern, text, flags=re.MULTILINE):
+        options = dict(word.split("=", 1) for word in (found["options"] or "").split() if "=" in word)
+        yield {
+            "types": "deb",
+            "uris": found["uri"],
+            "suites": found["suite"],
+            "components": found["components"],
+            "signed-by": options.get("signed-by", ""),
+        }
+
+
+def find_origin(stanzas: Iterable[dict[str, str]]) -> Origin:
+    """The archive among apt's stanzas that has the release itself, not its updates.
+
+    Raises:
+        LabError: none has it.
+    """
+    for fields in stanzas:
+        if RELEASE in fields.get("suites", "").split() and "main" in fields.get("components", "").split():
+            keyring = fields.get("signed-by") or "/usr/share/keyrings/debian-archive-keyring.gpg"
+            return Origin(uri=fields["uris"].split()[0], signed_by=keyring)
+    raise LabError(f"no apt source on this machine has Debian {RELEASE} main")
+
+
+def machine_origin(apt: Path = Path("/etc/apt")) -> Origin:
+    """Debian's archive as this machine's apt sources name it."""
+    parts = apt / "sources.list.d"
+    stanzas = [row for path in sorted(parts.glob("*.sources")) for row in parse_deb822(path.read_text())]
+    for path in (apt / "sources.list", *sorted(parts.glob("*.list"))):
+        if path.exists():
+            stanzas += parse_one_line(path.read_text())
+    return find_origin(stanzas)
+
+
+def upstream_version(debian_name: str) -> str:
+    """Upstream's version in the name of an orig tarball: ``zlib_1.3.dfsg+really1.3.1.orig.tar.gz`` is 1.3.1."""
+    version = debian_name.split("_", 1)[1].split(".orig.", 1)[0]
+    return re.sub(r"[.+~](?:dfsg|ds|repack).*$", "", version.rpartition("really")[2])
+
+
+@dataclass(slots=True)
+class Apt:
+    """A private apt: lists are fetched once, when the first package is asked for."""
+
+    directory: Path
+    architectures: tuple[str, ...]
+    origin: Origin = field(default_factory=machine_origin)
+    _ready: bool = False
+
+    def _configure(self) -> dict[str, str]:
+        configuration = self.directory / "apt.conf"
+        if not self._ready:
+            for name in ("parts", "state/lists/partial", "cache/archives/partial", "debs"):
+                (self.directory / name).mkdir(parents=True, exist_ok=True)
+            suites = " ".join(sorted({RELEASE, *(row.suite for row in SOURCES)}))
+            (self.directory / "parts" / "lab.sources").write_text(
+                f"Types: deb\nURIs: {self.origin.uri}\nSuites: {RELEASE}\nComponents: main\n"
+                f"Signed-By: {self.origin.signed_by}\n\n"
+                f"Types: deb-src\nURIs: {self.origin.uri}\nSuites: {suites}\nComponents: main\n"
+                f"Signed-By: {self.origin.signed_by}\n"
+            )
+            (self.directory / "state" / "status").touch()
+            configuration.write_text(self._configuration())
+            with step("apt: package lists"):
+                run(["apt-get", "-qq", "update"], env={"APT_CONFIG": str(configuration)})
+            self._ready = True
+        return {"APT_CONFIG": str(configuration)}
+
+    def _configuration(self) -> str:
+        native = self.architectures[0]
+        rows = {
+            "Dir::Etc::SourceList": "/dev/null",
+            "Dir::Etc::SourceParts": self.directory / "parts",
+            "Dir::Etc::Preferences": "/dev/null",
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "Dir::State": self.directory / "state",
+            "Dir::State::Lists": self.directory / "state" / "lists",
+            "Dir::State::status": self.directory / "state" / "status",
+            "Dir::Cache": self.directory / "cache",
+            "APT::Architecture": native,
+            "Acquire::Languages": "none",
+            "APT::Sandbox::User": "root",
+        }
+        text = "".join(f'{key} "{value}";\n' for key, value in rows.items())
+        return text + "".join(f'APT::Architectures:: "{name}";\n' for name in self.architectures)
+
+    def deb(self, name: str, architecture: str) -> Path:
+        """A binary package, downloaded and checked by apt."""
+        environment = self._configure()
+        debs = self.directory / "debs"
+        for older in debs.glob(f"{name}_*_{architecture}.deb"):
+            older.unlink()
+        run(["apt-get", "-qq", "download", f"{name}:{architecture}/{RELEASE}"], cwd=debs, env=environment)
+        (deb,) = debs.glob(f"{name}_*_{architecture}.deb")
+        return deb
+
+    def source(self, row: SourceRow, destination: Path) -> Path:
+        """Upstream's tarball of a source package, byte for byte, under our name for it."""
+        environment = self._configure()
+        directory = self.directory / "source" / row.package
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        run(
+            ["apt-get", "-qq", "source", "--only-source", "--download-only", f"{row.package}/{row.suite}"],
+            cwd=directory,
+            env=environment,
+        )
+        # Further tarballs of a source package are named .orig-<component>.
+        (tarball,) = (path for path in directory.glob("*.orig.tar.*") if path.suffix != ".asc")
+        extension = tarball.name.rpartition(".orig.")[2]
+        target = destination / f"{row.name}-{upstream_version(tarball.name)}.{extension}"
+        tarball.replace(target)
+        shutil.rmtree(directory)
+        say(f"source {target.name} {hashlib.sha256(target.read_bytes()).hexdigest()}")
+        return target
+
+
+def install_missing(packages: Iterable[str]) -> None:
+    """Installs what this machine lacks of ``packages``."""
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
+    installed = {line.split()[0] for line in run(query).decode().splitlines() if line.endswith(" installed")}
+    missing = sorted(set(packages) - installed)
+    if not missing:
+        return
+    with step(f"apt-get install {' '.join(missing)}"):
+        if not any(Path("/var/lib/apt/lists").glob("*Packages*")):
+            run(["apt-get", "-qq", "update"])
+        command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing]
+        run(command, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+
+def make_builder_root(origin: Origin, tar: Path) -> None:
+    """A minimal Debian with a native compiler, as an uncompressed tar."""
+    partial = tar.with_name(f".{tar.name}")
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        "--architectures=amd64",
+        f"--include={','.join(BUILDER_PACKAGES)}",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/info/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        # A builder that cannot ask the network gives the same result tomorrow.
+        '--customize-hook=rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d',
+        "--format=tar",
+        RELEASE,
+        str(partial),
+        f"deb [signed-by={origin.signed_by}] {origin.uri} {RELEASE} main",
+    ]
+    run(command, env={"SOURCE_DATE_EPOCH": "0"})
+    partial.replace(tar)

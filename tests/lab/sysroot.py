@@ -1,0 +1,182 @@
+"""musl-dev, linux-headers and gcc's runtime for an Alpine root, from Debian's packages of the same things."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.policy import PolicyRow
+from tests.lab.apk import Entry, Kind, Package, moved
+from tests.lab.commands import run
+from tests.lab.debian import Apt
+from tests.lab.targets import DEBIAN
+from tests.lab.toolchain import write_wrappers
+
+GCC = "12"
+"""Debian's gcc release, the last part of the directory clang finds its runtime in."""
+
+GCC_RUNTIME = re.compile(r"(?:crtbegin[ST]?|crtend[S]?|crtfastmath|crtprec\d+)\.o|libgcc(?:_eh)?\.a")
+
+GETAUXVAL = """
+unsigned long getauxval(unsigned long);
+__attribute__((visibility("hidden"))) unsigned long __getauxval(unsigned long type) { return getauxval(type); }
+"""
+"""The atomics in Debian's aarch64 libgcc ask glibc's name; hidden, so that no linked file exports or imports it."""
+
+LICENSES = {"musl-dev": "MIT", "linux-headers": "GPL-2.0-only", "gcc": "GPL-3.0-or-later"}
+
+EMPTY_ARCHIVE = b"!<arch>\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A package and what it installs."""
+
+    package: Package
+    entries: tuple[Entry, ...]
+
+
+def read_tree(root: Path) -> tuple[Entry, ...]:
+    """Every file and link below a directory, in order; directories follow from them."""
+    entries = []
+    for directory, _, _ in sorted(os.walk(root)):
+        for path in sorted(Path(directory).iterdir()):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                entries.append(Entry(path=name, kind=Kind.LINK, content=str(path.readlink()).encode()))
+            elif path.is_file():
+                mode = 0o755 if path.stat().st_mode & 0o111 else 0o644
+                entries.append(Entry(path=name, kind=Kind.FILE, mode=mode, content=path.read_bytes()))
+    return tuple(entries)
+
+
+def rebase(entries: Iterable[Entry], old: str, new: str) -> tuple[Entry, ...]:
+    """The entries below ``old``, now below ``new``."""
+    return tuple(moved(entry, new + entry.path.removeprefix(old)) for entry in entries if entry.path.startswith(old))
+
+
+def install(entries: Iterable[Entry], root: Path) -> None:
+    """Writes entries into a root, over what is there."""
+    for entry in entries:
+        path = root / entry.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if entry.kind is Kind.LINK:
+            path.symlink_to(entry.content.decode())
+        elif entry.kind is Kind.FILE:
+            path.write_bytes(entry.content)
+            path.chmod(entry.mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SysrootMaker:
+    """Makes the sysroot of one architecture and the packages it consists of."""
+
+    apt: Apt
+    zig: Path
+    arch: Arch
+    release: PolicyRow
+    directory: Path
+    """Private to this architecture."""
+
+    @property
+    def sysroot(self) -> Path:
+        return self.directory / "sysroot"
+
+    def make(self, minirootfs: Path) -> tuple[Built, ...]:
+        """The packages, also installed in a fresh ``self.sysroot`` beside the stock root's files."""
+        shutil.rmtree(self.sysroot, ignore_errors=True)
+        self.sysroot.mkdir(parents=True)
+        with tarfile.open(minirootfs) as archive:
+            # The stock root has absolute links, which only the "fully trusted" filter keeps.
+            archive.extractall(self.sysroot, filter="fully_trusted")
+        musl = self._musl_dev()
+        install(musl.entries, self.sysroot)
+        kernel = self._linux_headers({entry.path for entry in musl.entries})
+        install(kernel.entries, self.sysroot)
+        gcc = self._gcc()
+        install(gcc.entries, self.sysroot)
+        return (musl, kernel, gcc)
+
+    def _unpacked(self, name: str) -> tuple[tuple[Entry, ...], str]:
+        """The files of a Debian package, and its version without Debian's revision."""
+        deb = self.apt.deb(name, DEBIAN[self.arch].architecture)
+        target = self.directory / "unpacked" / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        run(["dpkg-deb", "--extract", deb, target])
+        version = run(["dpkg-deb", "--field", deb, "Version"]).decode().strip()
+        entries = read_tree(target)
+        shutil.rmtree(target)
+        return entries, re.split(r"[-+]", version)[0]
+
+    def _package(self, name: str, version: str, description: str, depends: tuple[str, ...] = ()) -> Package:
+        return Package(
+            name=name,
+            version=version,
+            arch=self.arch.row.apk,
+            description=description,
+            license=LICENSES[name],
+            origin=name.removesuffix("-dev"),
+            depends=depends,
+        )
+
+    def _musl_dev(self) -> Built:
+        debian, version = self._unpacked("musl-dev")
+        triple = self.arch.row.multiarch
+        wanted = re.compile(r"usr/lib/(?:[^/]*crt[1in]\.o|lib(?!c\.a)[^/]*\.a)")
+        libraries = rebase(debian, f"usr/lib/{triple}/", "usr/lib/")
+        entries = (
+            *rebase(debian, f"usr/include/{triple}/", "usr/include/"),
+            *(entry for entry in libraries if wanted.fullmatch(entry.path)),
+            # Links against the root's musl and no other: a symbol it lacks fails the link. The link must be
+            # relative, or it would lead out of a sysroot.
+            Entry(path="usr/lib/libc.so", kind=Kind.LINK, content=f"../../lib/{self.arch.row.loader}".encode()),
+        )
+        pinned = self.release.musl_package
+        description = f"musl development files (headers and crt of Debian's musl {version}, libc of musl {pinned})"
+        package = self._package("musl-dev", pinned, description, depends=(f"musl={pinned}",))
+        return Built(package=package, entries=entries)
+
+    def _linux_headers(self, taken: set[str]) -> Built:
+        debian, version = self._unpacked("linux-libc-dev")
+        multiarch = f"usr/include/{DEBIAN[self.arch].multiarch}/"
+        common = (entry for entry in debian if entry.path.startswith("usr/include/"))
+        entries = (
+            *(entry for entry in common if not entry.path.startswith(multiarch) and entry.path not in taken),
+            *rebase(debian, multiarch, "usr/include/"),
+        )
+        package = self._package("linux-headers", f"{version}-r0", "Linux kernel headers (Debian's linux-libc-dev)")
+        return Built(package=package, entries=entries)
+
+    def _gcc(self) -> Built:
+        debian, version = self._unpacked(f"libgcc-{GCC}-dev")
+        target = f"usr/lib/gcc/{self.arch.row.triple}/{GCC}/"
+        runtime = rebase(debian, f"usr/lib/gcc/{DEBIAN[self.arch].gcc}/{GCC}/", target)
+        kept = [entry for entry in runtime if GCC_RUNTIME.fullmatch(entry.path.removeprefix(target))]
+        if self.arch is Arch.AARCH64:
+            archive = next(entry for entry in kept if entry.path.endswith("/libgcc.a"))
+            kept[kept.index(archive)] = self._with_getauxval(archive)
+        # Nothing of libatomic is needed on these processors, yet configure scripts and rustc name it.
+        kept.append(Entry(path=f"{target}libatomic.a", kind=Kind.FILE, content=EMPTY_ARCHIVE))
+        description = f"The runtime files of gcc {GCC} (Debian's libgcc-{GCC}-dev), no compiler"
+        package = self._package("gcc", f"{version}-r0", description, depends=("musl-dev",))
+        return Built(package=package, entries=tuple(kept))
+
+    def _with_getauxval(self, archive: Entry) -> Entry:
+        tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")
+        scratch = self.directory / "libgcc"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        library, source, compiled = scratch / "libgcc.a", scratch / "getauxval.c", scratch / "getauxval.o"
+        library.write_bytes(archive.content)
+        source.write_text(GETAUXVAL)
+        run([tools / "cc", "-O2", "-fPIC", "-c", source, "-o", compiled])
+        run([tools / "ar", "rsD", library, compiled])
+        return Entry(path=archive.path, kind=Kind.FILE, content=library.read_bytes())
