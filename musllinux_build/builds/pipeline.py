@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -16,7 +17,8 @@ from itertools import groupby
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.repair import Patcher, RepairReport, repair_wheel
+from musllinux_build.audit.apply import Patcher
+from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
@@ -38,6 +40,7 @@ from musllinux_build.errors import (
     MusllinuxBuildError,
     PureProjectError,
     TerminatedError,
+    UsageError,
     VerifyError,
     WheelCountError,
 )
@@ -237,11 +240,17 @@ def _outcome(run: Run, target: Target, workshop: Workshop) -> Outcome:
             _stop_if_asked(error)
             failure = error
         except OSError as error:
-            place = error.filename or run.host.output
-            failure = DiskFullError(f"cannot write {place}: {error.strerror}", resolution="Free some space there.")
+            failure = _cannot_write(error, run.host.output)
     if failure is not None:
         run.session.progress.warn(f"{target.identifier}: {failure.brief}")
     return Outcome(target=target, seconds=time.monotonic() - started, wheel=wheel, error=failure, log=log.path)
+
+
+def _cannot_write(error: OSError, output: Path) -> MusllinuxBuildError:
+    brief = f"cannot write {error.filename or output}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(brief, resolution="Free some space there, or choose another --output.")
+    return UsageError(brief, resolution="Choose another --output.")
 
 
 def _stop_if_asked(error: MusllinuxBuildError) -> None:

@@ -30,7 +30,7 @@ IRELATIVE = {
     62: enums.ENUM_RELOC_TYPE_x64["R_X86_64_IRELATIVE"],
     3: enums.ENUM_RELOC_TYPE_i386["R_386_IRELATIVE"],
     183: 1032,  # R_AARCH64_IRELATIVE (ELF for the Arm 64-bit Architecture, "Dynamic relocations")
-    40: enums.ENUM_RELOC_TYPE_ARM["R_ARM_IRELATIVE"],
+    40: 160,  # R_ARM_IRELATIVE (ELF for the Arm Architecture, "Dynamic relocations"); elftools has a 140 of old drafts
     21: enums.ENUM_RELOC_TYPE_PPC64["R_PPC64_IRELATIVE"],
     22: enums.ENUM_RELOC_TYPE_S390X["R_390_IRELATIVE"],
 }

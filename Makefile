@@ -1,0 +1,34 @@
+# Every target does its own set-up on a fresh Debian 12 as root with git, python3 and make.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+BUILD := $(VENV)/bin/musllinux-build
+WITH_LAB := VENV=$(VENV) tests/lab/with_lab
+PYYAML := 6.0.3
+
+.PHONY: demo test unit lint clean
+
+# The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
+demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
+	$(WITH_LAB) $(BUILD) build/pyyaml-$(PYYAML).tar.gz \
+	  --arch x86_64 --arch aarch64 --output wheelhouse \
+	  --before-all "apk add yaml-dev" --environment PYYAML_FORCE_LIBYAML=1 \
+	  --test-command "python -c \"import yaml; assert yaml.load('a: [1]', Loader=yaml.CSafeLoader) == {'a': [1]}\""
+
+build/pyyaml-$(PYYAML).tar.gz: | $(VENV)/ready
+	$(PYTHON) -m pip download --quiet --no-deps --no-binary=:all: --dest build pyyaml==$(PYYAML)
+
+test: lint unit
+	$(WITH_LAB) $(PYTHON) -m pytest -m engine --durations=10
+
+unit: $(VENV)/ready
+	$(PYTHON) -m pytest -q -m "not engine"
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
+
+$(VENV)/ready: pyproject.toml .ci/venv
+	.ci/venv $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist wheelhouse

@@ -1,0 +1,137 @@
+"""Where the makings of an image come from: the network by default, directories of the user where named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.errors import UsageError
+from musllinux_build.images.lock import Lock, SourceRow, WheelRow, parse_lock
+from musllinux_build.images.recipe import STAGES
+from musllinux_build.python import PythonTag
+from musllinux_build.shipped import shipped
+
+_ARCHIVE = re.compile(r"(?P<name>[a-z][a-z0-9]*)-(?P<version>\d[\w.]*?)\.(?:tar\.\w+|tgz)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supplies:
+    """A lock and the places that serve it.
+
+    ``apk_mirror`` is a URL, a directory, or None for what the base itself is configured with. ``wheelhouse`` holds
+    wheels by file name. ``offline`` says that no registry is to be asked.
+    """
+
+    lock: Lock
+    base_archives: Path | None = None
+    source_mirror: Path | None = None
+    apk_mirror: str | None = None
+    wheelhouse: Path | None = None
+    offline: bool = False
+
+    @classmethod
+    def from_offline(cls, directory: Path) -> Supplies:
+        """The supplies in an offline directory: ``bases/``, ``sources/``, ``apk/``, ``wheels/`` and ``lock.toml``.
+
+        Raises:
+            UsageError: its lock is not valid.
+        """
+        return cls.chosen(offline=directory)
+
+    @classmethod
+    def chosen(
+        cls,
+        *,
+        offline: Path | None = None,
+        base_archives: Path | None = None,
+        source_mirror: Path | None = None,
+        apk_mirror: str | None = None,
+        lock: Path | None = None,
+    ) -> Supplies:
+        """What the options say; a single one wins over the offline directory, which wins over the network.
+
+        Raises:
+            UsageError: the lock cannot be read or is not valid.
+        """
+
+        def inside(name: str) -> Path | None:
+            found = offline / name if offline is not None else None
+            return found if found is not None and found.exists() else None
+
+        path = lock or inside("lock.toml") or shipped("dockerfiles") / "lock.toml"
+        packages = inside("apk")
+        return cls(
+            lock=read_lock(path),
+            base_archives=base_archives or inside("bases"),
+            source_mirror=source_mirror or inside("sources"),
+            apk_mirror=apk_mirror or (str(packages) if packages is not None else None),
+            wheelhouse=inside("wheels"),
+            offline=offline is not None,
+        )
+
+    def apk_directory(self) -> Path | None:
+        """The package mirror, where it is a directory of this machine."""
+        if self.apk_mirror is None or "://" in self.apk_mirror:
+            return None
+        return Path(self.apk_mirror)
+
+    def toolchain_wheel(self, arch: Arch) -> WheelRow:
+        """The compiler's wheel for engines of ``arch``.
+
+        Raises:
+            UsageError: the lock has none.
+        """
+        rows = self.lock.wheel_group("toolchain", arch)
+        if not rows:
+            raise UsageError(f"the lock has no compiler for engines of {arch.value}")
+        return rows[0]
+
+    def mirrored(self, row: SourceRow) -> Path | None:
+        """The file of a source in the mirror, None where it has none; the hash is not looked at."""
+        if self.source_mirror is None:
+            return None
+        for name in (row.archive, row.filename):
+            if (path := self.source_mirror / name).is_file():
+                return path
+        for path in sorted(self.source_mirror.glob(f"{row.name}-{row.version}.*")):
+            if archive_name(path.name) == (row.name, row.version):
+                return path
+        return None
+
+    def source(self, name: str, minor: str | None = None) -> SourceRow | None:
+        """The newest release of a source, of one Python where ``minor`` names it.
+
+        A mirror selects what it has, where it has any of them.
+        """
+
+        def wanted(row: SourceRow) -> bool:
+            return minor in (None, row.minor)
+
+        here = self.lock.newest(name, lambda row: wanted(row) and self.mirrored(row) is not None)
+        return here or self.lock.newest(name, wanted)
+
+    def pythons(self) -> Sequence[PythonTag]:
+        """The interpreters an image has unless fewer are asked for: those with a source and a stage."""
+        return [PythonTag.parse(minor) for minor in STAGES if self.source("cpython", minor) is not None]
+
+
+def archive_name(filename: str) -> tuple[str, str] | None:
+    """(name, version) of ``<name>-<version>.tar.*`` or ``.tgz``, None for another file."""
+    found = _ARCHIVE.fullmatch(filename)
+    return (found["name"], found["version"]) if found else None
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock in a file.
+
+    Raises:
+        UsageError: it cannot be read or is not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the lock {path}", details=str(error)) from error
+    return parse_lock(text, path.name)

@@ -1,0 +1,65 @@
+"""The tool as its users run it: a process, its output directory, its exit status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BESIDE = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A finished run."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def everything(self) -> str:
+        return f"exit status {self.status}\n{self.out}\n{self.err}"
+
+
+Tool = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session")
+def tool() -> Tool:
+    """Run ``musllinux-build`` with arguments; keyword arguments are environment variables."""
+
+    def run(*arguments: str | Path, program: Path = BESIDE / "musllinux-build", cwd: Path | None = None, **env: str) -> Ran:
+        done = subprocess.run(
+            [program, *arguments], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        )
+        ran = Ran(status=done.returncode, out=done.stdout, err=done.stderr)
+        assert "Traceback" not in ran.err, ran.everything
+        return ran
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The sdist of a published project, downloaded once."""
+    directory = tmp_path_factory.mktemp("sdists")
+    found: dict[str, Path] = {}
+
+    def get(requirement: str) -> Path:
+        if requirement not in found:
+            place = directory / requirement
+            subprocess.run(
+                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+                + ["--dest", str(place), requirement],
+                check=True,
+            )
+            (found[requirement],) = place.iterdir()
+        return found[requirement]
+
+    return get

@@ -1,0 +1,127 @@
+"""Real projects, built, grafted, tagged and proven on real Alpine, for a native and a foreign architecture."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.integration.conftest import Tool
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker", "no_leftovers")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A published project, what its build needs, and what must be true of its wheel."""
+
+    requirement: str
+    test: str
+    before_all: str = ""
+    environment: str = ""
+    grafted: str = ""
+
+
+MARKUPSAFE = Sample(
+    requirement="markupsafe==3.0.3",
+    test="from markupsafe import _speedups, escape; assert escape('<') == '&lt;'",
+)
+CFFI = Sample(
+    requirement="cffi==2.0.0",
+    before_all="apk add libffi-dev",
+    grafted="libffi",
+    test="import cffi; f = cffi.FFI(); f.cdef('int abs(int);'); assert f.dlopen(None).abs(-7) == 7; "
+    "c = f.callback('int(int)', lambda x: x + 1); assert c(1) == 2",
+)
+PSUTIL = Sample(requirement="psutil==7.1.3", test="import psutil; assert psutil.Process().memory_info().rss > 0")
+PYYAML = Sample(
+    requirement="pyyaml==6.0.3",
+    before_all="apk add yaml-dev",
+    environment="PYYAML_FORCE_LIBYAML=1",
+    grafted="libyaml",
+    test="import yaml; assert yaml.load('a: [1]', Loader=yaml.CSafeLoader) == {'a': [1]}",
+)
+SAMPLES = [MARKUPSAFE, CFFI, PSUTIL, PYYAML]
+
+
+def arguments(sample: Sample, source: Path, output: Path, *more: str) -> list[str | Path]:
+    given: list[str | Path] = [source, "--output", output, "--json", "--test-command", f'python -c "{sample.test}"']
+    if sample.before_all:
+        given += ["--before-all", sample.before_all]
+    if sample.environment:
+        given += ["--environment", sample.environment]
+    return [*given, *more]
+
+
+def check(sample: Sample, report: dict[str, object], output: Path) -> None:
+    wheels = report["wheels"]
+    assert isinstance(wheels, list)
+    assert wheels
+    for row in wheels:
+        path = Path(row["wheel"])
+        assert path.parent == output
+        assert row["proven"] == ["3.13.12", "3.20.3"]
+        assert row["floor"] <= "1.2.2"
+        assert [name for name in row["grafted"] if name.startswith(sample.grafted)] == row["grafted"]
+        assert bool(row["grafted"]) == bool(sample.grafted)
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+    assert sorted(path.name for path in output.iterdir()) == sorted(Path(row["wheel"]).name for row in wheels)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.requirement.partition("=")[0])
+def test_native(sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
+    ran = tool(*arguments(sample, sdist(sample.requirement), tmp_path / "out"))
+    assert ran.status == 0, ran.everything
+    report = json.loads(ran.out)
+    assert len(report["wheels"]) >= 2
+    check(sample, report, tmp_path / "out")
+    assert sample.grafted in ran.err
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.requirement.partition("=")[0])
+def test_foreign(sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
+    only = ("--only", "cp313-musllinux_1_2_aarch64")
+    ran = tool(*arguments(sample, sdist(sample.requirement), tmp_path / "out", *only))
+    assert ran.status == 0, ran.everything
+    check(sample, json.loads(ran.out), tmp_path / "out")
+
+
+def test_from_the_installed_wheel_outside_the_clone(
+    sdist: Callable[[str], Path], tool: Tool, tmp_path: Path
+) -> None:
+    """What pip installs is complete: Dockerfiles, toolchain and policies are inside."""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)],
+        check=True,
+    )
+    (wheel,) = (tmp_path / "dist").iterdir()
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    program = tmp_path / "env" / "bin" / "musllinux-build"
+    subprocess.run([program.parent / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True)
+    away = tmp_path / "away"
+    away.mkdir()
+    # Its own build of the image: nothing may come from the clone.
+    listed = tool("images", "--help", program=program, cwd=away)
+    assert listed.status == 0, listed.everything
+    given = arguments(MARKUPSAFE, sdist(MARKUPSAFE.requirement), tmp_path / "out")
+    ran = tool(*given, program=program, cwd=away)
+    assert ran.status == 0, ran.everything
+    check(MARKUPSAFE, json.loads(ran.out), tmp_path / "out")
+
+
+def test_the_same_source_gives_the_same_wheel(sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
+    only = ("--only", "cp313-musllinux_x86_64", "--no-verify")
+    digests = set()
+    for name in ("one", "two"):
+        ran = tool(*arguments(PYYAML, sdist(PYYAML.requirement), tmp_path / name, *only))
+        assert ran.status == 0, ran.everything
+        digests.add(json.loads(ran.out)["wheels"][0]["sha256"])
+    assert len(digests) == 1

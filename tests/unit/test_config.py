@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musllinux_build.arch import Arch
+from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
+from musllinux_build.errors import UsageError
+from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.python import PythonTag
+
+
+def test_every_key_is_read() -> None:
+    config = parse_config(
+        {
+            "archs": ["x86_64", "aarch64"],
+            "policies": "all",
+            "pythons": ["3.11", "cp313t"],
+            "build": "cp31*",
+            "skip": ["*-musllinux_s390x"],
+            "before-all": ["apk add yaml-dev", "true"],
+            "before-build": "true",
+            "environment": {"A": "1"},
+            "test-command": "python -c 'import x'",
+            "test-requires": "pytest >= 8",
+            "pull": "never",
+            "registry": "example.org/x",
+            "verify": False,
+        }
+    )
+    assert config == Config(
+        archs=(Arch.X86_64, Arch.AARCH64),
+        policies=tuple(Policy),
+        pythons=(PythonTag(3, 11), PythonTag(3, 13, free_threaded=True)),
+        build=("cp31*",),
+        skip=("*-musllinux_s390x",),
+        before_all="apk add yaml-dev && true",
+        before_build="true",
+        environment={"A": "1"},
+        test_command="python -c 'import x'",
+        test_requires=("pytest >= 8",),
+        pull="never",
+        registry="example.org/x",
+        verify=False,
+    )
+
+
+def test_all_problems_come_together_with_dotted_keys() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_config({"arch": "x86_64", "archs": ["arm64"], "pull": "sometimes", "environment": "1A=2", "verify": "no"})
+    lines = caught.value.details.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"tool.musllinux-build.{key}" for key in ("arch", "archs", "pull", "environment", "verify")
+    ]
+    assert "did you mean 'archs'" in lines[0]
+
+
+@pytest.mark.parametrize(("text", "hint"), [("aarch65", "aarch64"), ("x86-64", "x86_64"), ("armv7", "armv7l")])
+def test_unknown_architecture_names_the_near_miss(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean '{hint}'"):
+        parse_arch(text)
+
+
+def test_unknown_policy_names_the_near_miss() -> None:
+    with pytest.raises(ValueError, match="did you mean 'musllinux_1_2'"):
+        parse_policy("musllinux_1_3")
+
+
+@pytest.mark.parametrize("text", ["3.13", "313", "cp313", "cp313-cp313"])
+def test_python_in_all_its_forms(text: str) -> None:
+    assert parse_python(text) == PythonTag(3, 13)
+
+
+@pytest.mark.parametrize("text", ["", "pypy3", "2.7", "cp3", "3.x", "cp313m"])
+def test_no_python(text: str) -> None:
+    with pytest.raises(ValueError, match="unknown Python"):
+        parse_python(text)
+
+
+@given(st.integers(0, 99), st.booleans())
+def test_python_tags_round_trip(minor: int, free_threaded: bool) -> None:
+    tag = PythonTag(3, minor, free_threaded)
+    assert PythonTag.parse(str(tag)) == tag == PythonTag.parse(tag.directory)
+
+
+@given(st.tuples(*[st.integers(0, 999)] * 3))
+def test_musl_versions_round_trip(parts: tuple[int, int, int]) -> None:
+    assert MuslVersion.parse(str(MuslVersion(*parts))) == MuslVersion(*parts)
+
+
+def test_musl_versions_order_and_drop_the_package_revision() -> None:
+    assert MuslVersion.parse("1.2.4_git20230717-r4") == MuslVersion(1, 2, 4)
+    assert MuslVersion.parse("1.1.24-r10") < MuslVersion.parse("1.2.0")
+    with pytest.raises(ValueError, match="not a musl version"):
+        MuslVersion.parse("1.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", {}), ("A=1 B='x y'", {"A": "1", "B": "x y"}), ("A=", {"A": ""}), ("A=b=c", {"A": "b=c"})],
+)
+def test_environment(text: str, expected: dict[str, str]) -> None:
+    assert parse_environment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["A", "1A=2", "A='"])
+def test_environment_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"NAME=VALUE|quotation"):
+        parse_environment(text)

@@ -1,0 +1,58 @@
+"""The import rules: values know nothing, decisions know values, adapters know ports, and the command line knows all."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "musllinux_build"
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "_shipped" not in path.parts)
+
+# What a module outside these folders must not import: the outside world has one door each.
+DOORS = {
+    "docker": {"adapters/docker_sdk.py"},
+    "elftools": {"elf/reader.py"},
+    "subprocess": {"adapters/process.py"},
+    "rich": {"adapters/console.py", "cli/"},
+    "click": {"cli/"},
+    "urllib.request": {"adapters/fetch.py"},
+    "requests": {"adapters/docker_sdk.py"},
+}
+BELOW_THE_COMMAND_LINE = [name for name in MODULES if not name.startswith(("cli/", "__main__"))]
+
+
+def imports(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_door_each(door: str) -> None:
+    users = {name for name in MODULES if any(item == door or item.startswith(f"{door}.") for item in imports(name))}
+    assert {name for name in users if not any(name.startswith(place) for place in DOORS[door])} == set()
+
+
+@pytest.mark.parametrize("module", BELOW_THE_COMMAND_LINE)
+def test_nothing_imports_the_command_line(module: str) -> None:
+    assert not [name for name in imports(module) if name.startswith("musllinux_build.cli")]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("cli/", "adapters/"))])
+def test_only_the_command_line_picks_adapters(module: str) -> None:
+    assert not [name for name in imports(module) if name.startswith("musllinux_build.adapters")]
+
+
+@pytest.mark.parametrize("module", BELOW_THE_COMMAND_LINE)
+def test_no_exit_and_no_directory_change_below_the_command_line(module: str) -> None:
+    calls = [
+        node.func.attr
+        for node in ast.walk(ast.parse((PACKAGE / module).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    assert not {"chdir", "_exit"} & set(calls)

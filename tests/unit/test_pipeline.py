@@ -1,0 +1,286 @@
+"""The main job on an engine in memory: order, cleaning up, what is kept, and every way to fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from musllinux_build.adapters.container_sysroot import ContainerSysroot
+from musllinux_build.arch import Arch
+from musllinux_build.audit.apply import ElfEdit
+from musllinux_build.builds.pipeline import Host, Run, Supply, build_all
+from musllinux_build.builds.session import Session, signals_as_errors
+from musllinux_build.builds.steps import DIST
+from musllinux_build.config import Config
+from musllinux_build.errors import ImageError, TerminatedError
+from musllinux_build.plan import Plan, Target
+from musllinux_build.policy import Policy
+from musllinux_build.ports import ImageInfo
+from musllinux_build.project import tar_of
+from musllinux_build.python import PythonTag
+from musllinux_build.report import Report, table_rows
+from tests.elfgen import Obj, build
+from tests.fakes import FakeEngine, File, ListProgress
+from tests.wheelgen import WheelSpec, build_wheel
+
+IMAGE, STOCK = "ours:1", "stock:1"
+Answer = tuple[int, bytes] | None
+
+
+def target(arch: Arch = Arch.X86_64, minor: int = 13) -> Target:
+    return Target(arch=arch, policy=Policy.MUSLLINUX_1_2, python=PythonTag(3, minor))
+
+
+def wheel(python: str = "cp313", *, pure: bool = False) -> tuple[str, bytes]:
+    tag = "py3-none-any" if pure else f"{python}-{python}-linux_x86_64"
+    extension = build(Obj(needed=["libc.musl-x86_64.so.1"], exports=["PyInit_x"], undefined=["malloc"]))
+    files = {"x.py": b""} if pure else {"x.cpython-313-x86_64-linux-musl.so": extension}
+    return f"demo-1.0-{tag}.whl", build_wheel(WheelSpec(files=files, tag=tag))
+
+
+class Project:
+    """What the commands of the build do in the container."""
+
+    def __init__(self) -> None:
+        self.wheels: Callable[[str], Mapping[str, bytes]] = lambda python: dict([wheel(python)])
+        self.status: dict[str, int] = {}
+        self.seen: list[str] = []
+        self.during_build: Callable[[], None] = lambda: None
+
+    def __call__(self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+        words = list(argv)
+        kind = next((word for word in ("build", "pip", "-c") if word in words and words[0].startswith("/opt/")), "")
+        if kind == "build":
+            self.during_build()
+            python = words[0].split("/")[3].partition("-")[0]
+            files = engine.boxes[container].files
+            files.update({f"{DIST}/{name}": File(data=data) for name, data in self.wheels(python).items()})
+        elif words[:2] == ["/bin/sh", "-ec"]:
+            kind = words[2]
+        if not kind:
+            return None
+        self.seen.append(kind)
+        return self.status.get(kind, 0), f"{kind} said this\nerror: and that\n".encode()
+
+
+class Bench:
+    """A run on the fake engine."""
+
+    def __init__(self, tmp_path: Path, config: Config | None = None, **host: bool) -> None:
+        self.project = Project()
+        self.engine = FakeEngine([self.project])
+        self.progress = ListProgress()
+        homes = {f"/opt/python/cp3{minor}-cp3{minor}": File(link="../_internal/cpython") for minor in (11, 13)}
+        files = {"/opt": File(), "/opt/python": File(), "/opt/_internal": File(), "/opt/_internal/cpython": File()}
+        for arch in Arch:
+            self.engine.add_image(f"{IMAGE}-{arch.value}", arch, files={**files, **homes})
+            self.engine.add_image(f"{STOCK}-{arch.value}", arch)
+        self.images: Callable[[Policy, Arch], ImageInfo] = lambda _, arch: self.known(f"{IMAGE}-{arch.value}")
+        self.output = tmp_path / "out"
+        self.run = Run(
+            session=Session(self.engine, self.progress),
+            config=config or Config(),
+            host=Host(
+                source=tar_of({"setup.py": b""}),
+                index={},
+                ca_bundle=b"ca",
+                output=self.output,
+                logs=tmp_path / "logs",
+                **host,
+            ),
+            supply=Supply(
+                image=lambda policy, arch: self.images(policy, arch),
+                stock=lambda _, arch: self.known(f"{STOCK}-{arch.value}"),
+                toolchain=lambda: "compilers",
+                apk_mirror=lambda _policy, _arch: None,
+                patcher=no_patches,
+                sysroot=lambda container: ContainerSysroot(self.engine, container),
+            ),
+        )
+
+    def known(self, ref: str) -> ImageInfo:
+        found = self.engine.image(ref)
+        assert found is not None
+        return found
+
+    def build(self, *targets: Target) -> Report:
+        return build_all(self.run, Plan(targets=targets, skipped=()))
+
+    @property
+    def written(self) -> list[str]:
+        return sorted(path.name for path in self.output.glob("*")) if self.output.exists() else []
+
+    @property
+    def purposes(self) -> list[str]:
+        return [box.spec.purpose for box in self.engine.created]
+
+
+def no_patches(_content: bytes, _edit: ElfEdit) -> bytes:
+    raise AssertionError("nothing is grafted here")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_wheel_is_built_tagged_proven_and_written(bench: Bench) -> None:
+    report = bench.build(target())
+    (outcome,) = report.outcomes
+    assert outcome.error is None
+    assert outcome.wheel is not None
+    assert outcome.wheel.proven == ("3.13.12", "3.20.3")
+    assert bench.written == ["demo-1.0-cp313-cp313-musllinux_1_2_x86_64.whl"]
+    assert bench.project.seen == ["build", *["pip", "-c"] * 2]
+    assert report.exit_code == 0
+    assert table_rows(report)[0][0] == bench.written[0]
+
+
+def test_no_container_is_left_and_none_has_a_host_mount(bench: Bench) -> None:
+    bench.build(target())
+    assert not bench.engine.boxes
+    assert all(not path.startswith(("/", ".")) for box in bench.engine.created for path in box.spec.volumes)
+
+
+def test_the_foreign_compiler_is_mounted_for_builds_only(bench: Bench) -> None:
+    bench.build(target())
+    mounted = {box.spec.purpose for box in bench.engine.created if box.spec.volumes}
+    assert mounted == {"build"}
+
+
+def test_before_all_runs_once_and_its_image_is_kept(tmp_path: Path) -> None:
+    first = Bench(tmp_path, Config(before_all="apk add yaml-dev"))
+    assert first.build(target(minor=11), target(minor=13)).exit_code == 0
+    assert first.project.seen.count("apk add yaml-dev") == 1
+    builds = [box for box in first.engine.created if box.spec.purpose == "build"]
+    assert len({box.spec.image for box in builds[1:]}) == 1
+    assert builds[1].spec.image.startswith("musllinux-build/before-all:")
+    assert not [name for name in builds[1].files if name.startswith("/tmp/musllinux-build/ca")][1:]
+    assert first.build(target()).exit_code == 0
+    assert first.project.seen.count("apk add yaml-dev") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "runs"), [("apk add yaml-dev", 1), ("apk add a b && apk add c", 1), ("make deps", 2), ("apk add $X", 2)]
+)
+def test_a_script_that_may_read_the_source_runs_again_when_it_changes(tmp_path: Path, script: str, runs: int) -> None:
+    bench = Bench(tmp_path, Config(before_all=script))
+    bench.build(target())
+    host = bench.run.host
+    changed = Host(source=tar_of({"setup.py": b"#"}), index={}, ca_bundle=b"ca", output=host.output, logs=host.logs)
+    bench.run = Run(session=bench.run.session, config=bench.run.config, host=changed, supply=bench.run.supply)
+    bench.build(target())
+    assert bench.project.seen.count(script) == runs
+
+
+@pytest.mark.parametrize(("step", "code"), [("build", 4), ("before", 4), ("pip", 10), ("-c", 10), ("test", 10)])
+def test_a_step_that_fails(tmp_path: Path, step: str, code: int) -> None:
+    bench = Bench(tmp_path, Config(before_build="before", test_command="test"))
+    bench.project.status = {step: 3}
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is not None
+    assert outcome.error.exit_code == code
+    assert "exit status 3" in outcome.error.brief
+    assert "error: and that" in outcome.error.details
+    log, _, line = outcome.error.resolution.splitlines()[0].partition(": ")[2].rpartition(":")
+    assert b"error: and that" in Path(log).read_bytes().splitlines()[int(line) - 1]
+    assert bench.written == []
+    assert not bench.engine.boxes
+
+
+def test_a_wheel_that_fails_its_proof_is_not_lost(bench: Bench) -> None:
+    bench.project.status = {"-c": 1}
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is not None
+    assert Path(outcome.error.resolution.rpartition(" ")[2]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "code"), [([], 14), (["a-1-cp313-cp313-linux_x86_64.whl", "b-1-cp313-cp313-linux_x86_64.whl"], 14)]
+)
+def test_no_wheel_or_two(bench: Bench, names: list[str], code: int) -> None:
+    bench.project.wheels = lambda _: dict.fromkeys(names, b"")
+    assert bench.build(target()).exit_code == code
+    assert bench.written == []
+
+
+def test_a_pure_project_has_its_own_code_and_advice(bench: Bench) -> None:
+    bench.project.wheels = lambda _: dict([wheel(pure=True)])
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 7
+    assert "python -m build" in outcome.error.resolution
+
+
+def test_a_wheel_that_is_none(bench: Bench) -> None:
+    bench.project.wheels = lambda _: {"demo-1.0-cp313-cp313-linux_x86_64.whl": b"not a zip"}
+    assert bench.build(target()).exit_code == 5
+    assert bench.written == []
+
+
+def test_the_rest_is_built_after_a_failure_and_the_status_tells(bench: Bench) -> None:
+    bench.project.wheels = lambda python: {} if python == "cp311" else dict([wheel(python)])
+    report = bench.build(target(minor=11), target(minor=13))
+    assert [bool(outcome.wheel) for outcome in report.outcomes] == [False, True]
+    assert report.exit_code == 14
+
+
+def test_fail_fast_stops(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fail_fast=True)
+    bench.project.wheels = lambda _: {}
+    assert len(bench.build(target(minor=11), target(minor=13)).outcomes) == 1
+
+
+def test_no_emulation_for_a_foreign_architecture(bench: Bench) -> None:
+    bench.engine.runs = {Arch.X86_64}
+    report = bench.build(target(Arch.S390X), target())
+    assert [outcome.error.exit_code if outcome.error else 0 for outcome in report.outcomes] == [9, 0]
+
+
+def test_an_image_of_the_wrong_architecture(bench: Bench) -> None:
+    bench.images = lambda _policy, _arch: bench.known(f"{IMAGE}-aarch64")
+    (outcome,) = bench.build(target()).outcomes
+    assert isinstance(outcome.error, ImageError)
+    assert "arm64" in outcome.error.brief
+
+
+def test_an_output_that_is_no_directory(bench: Bench) -> None:
+    bench.output.write_text("a file where the directory should be")
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 2
+    assert "--output" in outcome.error.resolution
+
+
+def test_a_disk_that_is_full_on_the_host(bench: Bench) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/x")
+
+    bench.project.during_build = full
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 11
+    assert not bench.engine.boxes
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_and_leaves_nothing(bench: Bench, number: signal.Signals, code: int) -> None:
+    bench.project.during_build = lambda: os.kill(os.getpid(), number)
+    with signals_as_errors(), pytest.raises(Exception) as caught:  # noqa: PT011 - either of the two
+        bench.build(target())
+    assert getattr(caught.value, "exit_code", None) == code
+    bench.run.session.close()
+    assert not bench.engine.boxes
+    assert bench.written == []
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TerminatedError), signals_as_errors():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

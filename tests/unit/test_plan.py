@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from musllinux_build.arch import Arch
+from musllinux_build.config import Config
+from musllinux_build.errors import UsageError
+from musllinux_build.plan import Plan, Skip, Target, expand_braces, plan
+from musllinux_build.policy import Policy
+from musllinux_build.python import PythonTag
+
+P311, P313 = PythonTag(3, 11), PythonTag(3, 13)
+
+
+def planned(config: Config, requires: str = "") -> Plan:
+    return plan(config, pythons=[P311, P313], requires_python=SpecifierSet(requires), native=Arch.X86_64)
+
+
+def target(arch: Arch, python: PythonTag, policy: Policy = Policy.MUSLLINUX_1_2) -> Target:
+    return Target(arch=arch, policy=policy, python=python)
+
+
+def test_default_is_the_engines_architecture_and_the_current_series() -> None:
+    assert planned(Config()) == Plan(targets=(target(Arch.X86_64, P311), target(Arch.X86_64, P313)), skipped=())
+
+
+def test_requires_python_is_a_reason() -> None:
+    assert planned(Config(), ">=3.12").skipped == (
+        Skip(target=target(Arch.X86_64, P311), reason="requires-python >=3.12"),
+    )
+
+
+@pytest.mark.parametrize("requires", [">=3.11.4", "<3.14", "~=3.11", ">=3.11,!=3.13.0", ""])
+def test_a_micro_version_does_not_exclude_a_series(requires: str) -> None:
+    assert not planned(Config(), requires).skipped
+
+
+@pytest.mark.parametrize("pattern", ["cp311-*", "cp311-musllinux_x86_64", "cp31{1,2}-musllinux_*", "*_1_2_x86_64"])
+def test_both_identifiers_are_selectors(pattern: str) -> None:
+    assert target(Arch.X86_64, P311) in planned(Config(build=(pattern,))).targets
+
+
+def test_skip_wins_and_says_so() -> None:
+    result = planned(Config(skip=("cp313-musllinux_x86_64",)))
+    assert result.skipped == (Skip(target=target(Arch.X86_64, P313), reason="skip = cp313-musllinux_x86_64"),)
+
+
+@pytest.mark.parametrize("identifier", ["cp313-musllinux_1_2_aarch64", "cp313-musllinux_aarch64"])
+def test_only_names_one_in_either_form(identifier: str) -> None:
+    assert planned(Config(only=identifier)).targets == (target(Arch.AARCH64, P313),)
+
+
+@pytest.mark.parametrize("identifier", ["cp312-musllinux_1_2_aarch64", "nonsense", "cp313-musllinux_1_2_aarch65"])
+def test_only_what_there_is(identifier: str) -> None:
+    with pytest.raises(UsageError):
+        planned(Config(only=identifier))
+
+
+def test_a_python_no_image_has() -> None:
+    with pytest.raises(UsageError, match="cp39"):
+        planned(Config(pythons=(PythonTag(3, 9),)))
+
+
+def test_order_is_architecture_policy_python() -> None:
+    config = Config(archs=(Arch.AARCH64, Arch.X86_64), policies=tuple(Policy))
+    found = [item.identifier for item in planned(config).targets]
+    assert found[:4] == [
+        "cp311-musllinux_1_1_aarch64",
+        "cp313-musllinux_1_1_aarch64",
+        "cp311-musllinux_1_2_aarch64",
+        "cp313-musllinux_1_2_aarch64",
+    ]
+    assert len(found) == 8
+
+
+def test_braces() -> None:
+    assert expand_braces("cp{311,313}-*_{a,b}") == ("cp311-*_a", "cp311-*_b", "cp313-*_a", "cp313-*_b")
+
+
+def test_json_has_every_target_and_reason() -> None:
+    assert planned(Config(), ">=3.12").to_json() == {
+        "version": 1,
+        "targets": [
+            {"id": "cp313-musllinux_1_2_x86_64", "arch": "x86_64", "policy": "musllinux_1_2", "python": "cp313"}
+        ],
+        "skipped": [
+            {
+                "id": "cp311-musllinux_1_2_x86_64",
+                "arch": "x86_64",
+                "policy": "musllinux_1_2",
+                "python": "cp311",
+                "reason": "requires-python >=3.12",
+            }
+        ],
+    }

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musllinux_build.arch import Arch
+from musllinux_build.builds.prove import wheel_contents
+from musllinux_build.builds.steps import (
+    CA_BUNDLE,
+    DIST,
+    PROJECT,
+    base_environment,
+    before_all_step,
+    build_steps,
+    expand,
+    import_step,
+    install_step,
+)
+from musllinux_build.builds.steps import test_step as user_test_step
+from musllinux_build.config import Config
+from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
+from musllinux_build.python import PythonTag
+
+TARGET = Target(arch=Arch.AARCH64, policy=Policy.MUSLLINUX_1_2, python=PythonTag(3, 13))
+BASE = base_environment({"PATH": "/usr/bin"}, {"PIP_INDEX_URL": "https://index.example/simple"}, with_ca=True)
+
+
+def test_every_command_has_index_and_certificates() -> None:
+    assert BASE["PIP_INDEX_URL"] == "https://index.example/simple"
+    assert BASE["PIP_CERT"] == BASE["SSL_CERT_FILE"] == CA_BUNDLE
+    assert "PIP_CERT" not in base_environment({}, {}, with_ca=False)
+
+
+def test_no_compiler_variables_are_set() -> None:
+    env = build_steps(TARGET, Config(), BASE)[0].env
+    assert not {"CC", "CXX", "CFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "MAKEFLAGS"} & set(env)
+
+
+def test_the_interpreter_is_first_then_the_compilers() -> None:
+    first, second, last = build_steps(TARGET, Config(), BASE)[0].env["PATH"].split(":")
+    assert first == "/opt/python/cp313-cp313/bin"
+    assert second.endswith("/targets/aarch64/bin")
+    assert last == "/usr/bin"
+
+
+def test_build_is_pep_517_into_dist() -> None:
+    before, build = build_steps(TARGET, Config(before_build="make {project}/x"), BASE)
+    assert before.argv == ("/bin/sh", "-ec", f"make {PROJECT}/x")
+    assert build.argv == ("/opt/python/cp313-cp313/bin/python", "-m", "build", "--wheel", "--outdir", DIST, PROJECT)
+    assert build.cwd == PROJECT
+
+
+@pytest.mark.parametrize("arch", [arch for arch in Arch if arch.row.personality])
+def test_every_command_of_a_32_bit_target_has_its_personality(arch: Arch) -> None:
+    target = Target(arch=arch, policy=Policy.MUSLLINUX_1_2, python=PythonTag(3, 11))
+    config = Config(before_all="a", before_build="b", test_command="c")
+    steps = [
+        before_all_step(target, config, BASE),
+        *build_steps(target, config, BASE),
+        install_step(target, config, BASE, "/x.whl"),
+        import_step(target, BASE, ""),
+        user_test_step(target, config, BASE),
+    ]
+    assert {step.argv[0] for step in steps} == {"linux32"}
+
+
+def test_stock_alpine_sees_no_compiler() -> None:
+    assert "toolchain" not in import_step(TARGET, BASE, "").env["PATH"]
+
+
+def test_environment_is_expanded_over_what_is_there() -> None:
+    env = expand({"A": "1", "PATH": "/mine:$PATH", "B": "${A}$UNKNOWN-$A"}, {"PATH": "/usr/bin"})
+    assert env == {"PATH": "/mine:/usr/bin", "A": "1", "B": "1-1"}
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z]{1,3}", fullmatch=True), st.text().filter(lambda text: "$" not in text)))
+def test_values_without_references_are_kept(environment: dict[str, str]) -> None:
+    assert expand(environment, {}) == environment
+
+
+def test_what_a_wheel_installs() -> None:
+    found = wheel_contents(
+        [
+            "_yaml/__init__.py",
+            "yaml/__init__.py",
+            "yaml/_yaml.cpython-313-aarch64-linux-musl.so",
+            "single.py",
+            "_cffi_backend.cpython-313-aarch64-linux-musl.so",
+            "PyYAML-6.dist-info/METADATA",
+            "PyYAML-6.data/platlib/other/x.so",
+            "PyYAML-6.data/scripts/run.py",
+            "pyyaml.libs/libyaml-0-0123.so.2",
+            "data-dir/x.py",
+        ]
+    )
+    assert found.modules == ("_cffi_backend", "_yaml", "other", "single", "yaml")
+    assert found.libraries == (
+        "_cffi_backend.cpython-313-aarch64-linux-musl.so",
+        "other/x.so",
+        "yaml/_yaml.cpython-313-aarch64-linux-musl.so",
+    )
