@@ -155,7 +155,8 @@ def _pip_download(scratch: Path, *, requirement: str, filename: str, options: Se
     run(command).check(
         FetchError,
         f"pip cannot fetch {filename}",
-        resolution="Check pip's index, certificate and proxy settings (`pip config list`).",
+        resolution="Check pip's index, certificate and proxy settings (`pip config list`). "
+        "After a hash mismatch: the index does not have the pinned file.",
     )
     wheel = found / filename
     if not wheel.is_file():
