@@ -234,7 +234,7 @@ def _pack(files: Files) -> bytes:
     return buffer.getvalue()
 
 
-def _coreutils(
+def _coreutils(  # noqa: C901, PLR0911 - one case per command
     engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]
 ) -> tuple[int, bytes] | None:
     """The few commands that the contract suite and the pipeline's own housekeeping use."""

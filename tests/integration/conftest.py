@@ -34,7 +34,9 @@ Tool = Callable[..., Ran]
 def tool() -> Tool:
     """Run ``musllinux-build`` with arguments; keyword arguments are environment variables."""
 
-    def run(*arguments: str | Path, program: Path = BESIDE / "musllinux-build", cwd: Path | None = None, **env: str) -> Ran:
+    def run(
+        *arguments: str | Path, program: Path = BESIDE / "musllinux-build", cwd: Path | None = None, **env: str
+    ) -> Ran:
         done = subprocess.run(
             [program, *arguments], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
         )

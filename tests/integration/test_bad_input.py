@@ -49,9 +49,7 @@ def test_not_a_project(tool: Tool, tmp_path: Path) -> None:
         (("--only", "cp313-musllinux_1_2_x86"), "cp313-musllinux_1_2_x86_64"),
     ],
 )
-def test_unknown_names_say_the_near_miss(
-    tool: Tool, tmp_path: Path, arguments: tuple[str, ...], hint: str
-) -> None:
+def test_unknown_names_say_the_near_miss(tool: Tool, tmp_path: Path, arguments: tuple[str, ...], hint: str) -> None:
     ran = tool(project(tmp_path / "x"), *arguments)
     assert ran.status == 2
     assert hint in ran.err
@@ -140,7 +138,15 @@ class TestOnTheEngine:
         self, docker: DockerEngine, tmp_path: Path, output: Path, number: signal.Signals, code: int
     ) -> None:
         path = project(tmp_path / "x")
-        command = [BESIDE / "musllinux-build", path, *ONLY, "--before-build", "sleep 600", "--output", output]
+        command = [
+            str(BESIDE / "musllinux-build"),
+            str(path),
+            *ONLY,
+            "--before-build",
+            "sleep 600",
+            "--output",
+            str(output),
+        ]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
             deadline = time.monotonic() + 300
             while not self._sleeping(docker) and process.poll() is None and time.monotonic() < deadline:

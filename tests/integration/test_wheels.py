@@ -94,9 +94,7 @@ def test_foreign(sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_p
     check(sample, json.loads(ran.out), tmp_path / "out")
 
 
-def test_from_the_installed_wheel_outside_the_clone(
-    sdist: Callable[[str], Path], tool: Tool, tmp_path: Path
-) -> None:
+def test_from_the_installed_wheel_outside_the_clone(sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
     """What pip installs is complete: Dockerfiles, toolchain and policies are inside."""
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)],

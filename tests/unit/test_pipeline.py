@@ -94,7 +94,7 @@ class Bench:
                 **host,
             ),
             supply=Supply(
-                image=lambda policy, arch: self.images(policy, arch),
+                image=self._image,
                 stock=lambda _, arch: self.known(f"{STOCK}-{arch.value}"),
                 toolchain=lambda: "compilers",
                 apk_mirror=lambda _policy, _arch: None,
@@ -102,6 +102,9 @@ class Bench:
                 sysroot=lambda container: ContainerSysroot(self.engine, container),
             ),
         )
+
+    def _image(self, policy: Policy, arch: Arch) -> ImageInfo:
+        return self.images(policy, arch)  # a test may have replaced it
 
     def known(self, ref: str) -> ImageInfo:
         found = self.engine.image(ref)
