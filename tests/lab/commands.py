@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess  # noqa: TID251 - the lab is its own edge
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
