@@ -32,10 +32,12 @@ class DirectorySysroot:
             descriptor = os.open(self._host(real), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
+            os.close(descriptor)
+            return None
         with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor has no path
-            about = os.fstat(descriptor)
-            regular = stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST_FILE
-            return stream.read() if regular else None
+            return stream.read()
 
     def real_path(self, path: str) -> str | None:
         """``path`` with every link resolved as if the directory were ``/``."""

@@ -78,7 +78,8 @@ def verdict_lines(verdict: Verdict, *, width: int = 80) -> Iterator[str]:
     ]
     yield verdict.wheel
     answer = "conforms to" if verdict.conforms else "does NOT conform to"
-    yield f"  {answer} {tag} (measured against musl {verdict.wanted})" + (f": {', '.join(counts)}" if counts else "")
+    told = f"{answer} {tag} (measured against musl {verdict.wanted})" + (f": {', '.join(counts)}" if counts else "")
+    yield from _wrapped(told, width, "  ")
     objects = f"{verdict.objects} ELF object{'s' if verdict.objects != 1 else ''}"
     yield from _wrapped(f"{objects}; effective floor: musl {verdict.floor}{_why(verdict)}", width, "  ")
     for finding in verdict.findings:

@@ -39,21 +39,14 @@ def derive_table(history: Sequence[Evidence]) -> str:
     """
     lfs64 = lfs64_names(history)
     since: dict[str, list[str]] = {}
-    first: dict[str, str] = {}
-    for symbol in sorted(history[-1].exports):
-        lasting = history[-1]
-        for record in reversed(history):
-            if symbol not in record.exports:
-                break
-            lasting = record
-        version = min(
-            record.musl
-            for record in history
-            if all(symbol in other.exports for other in history if other.musl >= record.musl)
-        )
-        since.setdefault(str(version), []).append(symbol)
-        if lasting is not history[0]:
-            first[symbol] = lasting.branch
+    known: frozenset[str] = frozenset()
+    for version in sorted({record.musl for record in history}):
+        provided = frozenset.intersection(*(record.exports for record in history if record.musl >= version))
+        since[str(version)] = sorted(provided - known)
+        known |= provided
+    # A branch has a symbol for good when it and every later one export it.
+    lasting = [frozenset.intersection(*(later.exports for later in history[at:])) for at in range(len(history))]
+    first = {symbol: history[at].branch for at in range(1, len(history)) for symbol in lasting[at] - lasting[at - 1]}
     document = {
         "schema": SCHEMA,
         "arch": history[0].arch.value,
@@ -61,8 +54,8 @@ def derive_table(history: Sequence[Evidence]) -> str:
         "releases": {record.release: record.musl_package for record in history},
         "relr_floor": str(RELR_FLOOR),
         "lfs64": " ".join(sorted(lfs64)),
-        "first": first,
-        "since": {version: " ".join(since[version]) for version in sorted(since, key=MuslVersion.parse)},
+        "first": dict(sorted(first.items())),
+        "since": {version: " ".join(names) for version, names in since.items() if names},
     }
     return json.dumps(document, indent=1) + "\n"
 

@@ -1,0 +1,63 @@
+"""Wheels from a dict of files, sound unless a test asks for something else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelSpec:
+    """A wheel to be built. ``extra`` members are not listed in RECORD; ``record`` replaces it altogether."""
+
+    files: Mapping[str, bytes]
+    distribution: str = "demo"
+    version: str = "1.0"
+    tag: str = "cp313-cp313-linux_x86_64"
+    purelib: str = "false"
+    wheel_file: str | None = None
+    record: str | None = None
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+    compression: int = zipfile.ZIP_DEFLATED
+
+    @property
+    def filename(self) -> str:
+        return f"{self.distribution}-{self.version}-{self.tag}.whl"
+
+    @property
+    def dist_info(self) -> str:
+        return f"{self.distribution}-{self.version}.dist-info"
+
+
+def digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def build_wheel(spec: WheelSpec) -> bytes:
+    """The bytes of ``spec``."""
+    wheel_file = spec.wheel_file
+    if wheel_file is None:
+        wheel_file = f"Wheel-Version: 1.0\nGenerator: test 1\nRoot-Is-Purelib: {spec.purelib}\nTag: {spec.tag}\n"
+    files = {
+        **spec.files,
+        f"{spec.dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {spec.distribution}\n".encode(),
+        f"{spec.dist_info}/WHEEL": wheel_file.encode(),
+    }
+    record = spec.record
+    if record is None:
+        rows = [f"{name},sha256={digest(content)},{len(content)}" for name, content in files.items()]
+        record = "\n".join([*rows, f"{spec.dist_info}/RECORD,,"]) + "\n"
+    return build_zip({**files, **spec.extra, f"{spec.dist_info}/RECORD": record.encode()}, spec.compression)
+
+
+def build_zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A plain zip archive."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, compress_type=compression)
+    return out.getvalue()
