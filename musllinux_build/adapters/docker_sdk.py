@@ -8,7 +8,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import docker  # noqa: TID251 - this is the module the ban points to
@@ -203,9 +203,12 @@ class DockerEngine:
         """Execute; the exit status."""
         with _explained(f"executing {argv[0]} in a container"):
             session = self._api.exec_create(container, list(argv), environment=dict(env or {}), workdir=cwd)
-            for chunk in self._api.exec_start(session["Id"], stream=True):
-                if on_output is not None:
-                    on_output(chunk)
+            output = self._api.exec_start(session["Id"], stream=True)
+            # The SDK leaves the connection of a stream open, ended or not.
+            with closing(output._response), closing(output):  # noqa: SLF001 - it has no other name
+                for chunk in output:
+                    if on_output is not None:
+                        on_output(chunk)
             status = self._api.exec_inspect(session["Id"])["ExitCode"]
         return int(status) if status is not None else 255
 

@@ -30,7 +30,10 @@ def binfmt_entries() -> Sequence[BinfmtEntry]:
 
 def interpreter_version(interpreter: str) -> str:
     """The version of a qemu-user binary, empty when it does not say."""
-    return qemu_version(run([interpreter, "--version"], timeout=10).stdout.decode(errors="replace"))
+    # Debian's "-P" link makes qemu take its first argument for the program's own name; what it points at does not.
+    return qemu_version(
+        run([str(Path(interpreter).resolve()), "--version"], timeout=10).stdout.decode(errors="replace")
+    )
 
 
 def free_bytes(directory: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess  # noqa: TID251 - this module is the door
 from collections.abc import Mapping, Sequence
@@ -93,11 +94,13 @@ def start(argv: Sequence[str], *, log: Path) -> int:
     Raises:
         EngineError: it cannot be started.
     """
-    with log.open("ab") as output:
-        try:
-            process = subprocess.Popen(  # nothing waits for it: that is its purpose
-                tuple(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
-        except OSError as error:
-            raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
-    return process.pid
+    # Not Popen: it warns when nobody waits for its program, and nobody is to wait for this one.
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    try:
+        return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from musllinux_build.adapters.process import NOT_EXECUTABLE, NOT_FOUND, Completed, run
-from musllinux_build.errors import FetchError
+from musllinux_build.adapters.process import NOT_EXECUTABLE, NOT_FOUND, Completed, run, start
+from musllinux_build.errors import EngineError, FetchError
 
 
 def test_output_and_status_come_back() -> None:
@@ -74,3 +77,21 @@ def test_check_shows_the_command_line() -> None:
 def test_check_returns_a_success() -> None:
     done = run(["/bin/true"])
     assert done.check(FetchError, "never") is done
+
+
+def test_start_returns_at_once_and_logs(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    number = start(["sh", "-c", "echo said; sleep 30"], log=log)
+    try:
+        deadline = time.monotonic() + 5
+        while not log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert log.read_text() == "said\n"
+    finally:
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+
+
+def test_start_of_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="cannot start no-such-program"):
+        start(["no-such-program"], log=tmp_path / "log")
