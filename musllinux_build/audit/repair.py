@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,14 +74,7 @@ def repair_wheel(
     problems = (*verdict.errors, *plan.conflicts)
     if problems:
         raise _refused(source.name, problems)
-
-    def read_source(path: str) -> bytes:
-        content = sysroot.read(path) if sysroot else None
-        if content is None:
-            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
-        return content
-
-    applied = apply_graft(plan, read_source, wheel.read, patcher)
+    applied = apply_graft(plan, _source_reader(sysroot), wheel.read, patcher)
     name = retag(wheel.name, policy, arch)
     chunks = _chunks(wheel, applied, name, inventory, epoch)
     target = output_dir / str(name)
@@ -95,6 +88,16 @@ def repair_wheel(
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )
+
+
+def _source_reader(sysroot: Sysroot | None) -> Callable[[str], bytes]:
+    def read_source(path: str) -> bytes:
+        content = sysroot.read(path) if sysroot else None
+        if content is None:
+            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
+        return content
+
+    return read_source
 
 
 def _refused(wheel: str, problems: Sequence[Finding]) -> RepairError:
