@@ -1,0 +1,158 @@
+"""Turns an installed interpreter into a shipped one: ``finish_cpython.py /out/opt/_internal/cpython-X.Y.Z``.
+
+Runs under the build python of the same release. Removes what a wheel build never reads (test suites, the static
+library, byte code of the install rule), takes the builder's paths out of what sysconfig reports, unpacks the pinned
+wheels, compiles byte code, makes the names clients rely on, and refuses an interpreter that would not load.
+"""
+# ruff: noqa: INP001 - a program of the builder
+
+from __future__ import annotations
+
+import compileall
+import configparser
+import os
+import pprint
+import py_compile
+import re
+import runpy
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+WHEELS = Path("/wheels")
+BUILDER_PATHS = ("/deps", "/opt/build-python", "/opt/musllinux-build", "/sysroot")
+MINOR = "{}.{}".format(*sys.version_info[:2])
+ENTRY_POINT = """#!{python}
+import sys
+from {module} import {function}
+if __name__ == "__main__":
+    sys.exit({function}())
+"""
+
+
+def remove_unshipped(root: Path) -> None:
+    """Test suites and libpython.a go: both are large, and an extension must not link the latter."""
+    library = root / "lib" / f"python{MINOR}"
+    for name in (
+        "test",
+        "idlelib/idle_test",
+        "lib2to3/tests",
+        "distutils/tests",
+        "unittest/test",
+        "ctypes/test",
+        "sqlite3/test",
+        "tkinter/test",
+    ):
+        shutil.rmtree(library / name, ignore_errors=True)
+    for cache in list(root.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    for archive in list(root.rglob("libpython*.a")):
+        archive.unlink()
+    shutil.rmtree(root / "share", ignore_errors=True)
+
+
+def without_builder(value: str) -> str:
+    """``value`` without options and paths that exist in the builder alone."""
+    value = re.sub(r"'?-[IL](/deps|/opt/build-python)[^\s']*'?", "", value)
+    value = re.sub(r"'[A-Z0-9_]+=\s*(-l\w+\s*)*/deps[^']*'|'--with-(openssl|build-python)=[^']*'", "", value)
+    return re.sub(r"/opt/build-python/bin/python[\d.]*", f"python{MINOR}", value)
+
+
+def scrub(root: Path) -> None:
+    """Sysconfig's data, its Makefile and JSON say nothing of the builder; CC and CXX are plain names."""
+    library = root / "lib" / f"python{MINOR}"
+    for data in library.glob("_sysconfigdata_*.py"):
+        found = runpy.run_path(str(data))["build_time_vars"]
+        clean = {
+            key: without_builder(value).strip() if isinstance(value, str) else value for key, value in found.items()
+        }
+        for key, wanted in (("CC", "gcc"), ("CXX", "g++"), ("LDSHARED", "gcc -shared")):
+            if clean[key] != wanted:
+                raise SystemExit(f"sysconfig's {key} is {clean[key]!r}, not {wanted!r}")
+        header = "# system configuration generated and used by the sysconfig module\nbuild_time_vars = "
+        data.write_text(f"{header}{pprint.pformat(clean, width=120)}\n")
+    for makefile in library.glob("config-*/Makefile"):
+        lines = makefile.read_text().splitlines(keepends=True)
+        makefile.write_text("".join(without_builder(line[:-1]) + "\n" for line in lines))
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            for word in BUILDER_PATHS:
+                if re.search(rb"(?<![\w.])" + word.encode() + rb"(?=[/'\"\s])", content):
+                    raise SystemExit(f"{path} still names {word}")
+
+
+def install_wheels(root: Path) -> None:
+    """Pure wheels unpacked as an installer would (PEP 427), with their console scripts."""
+    site = root / "lib" / f"python{MINOR}" / "site-packages"
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir()
+    python = f"/{root.relative_to('/out')}/bin/python{MINOR}"
+    for wheel in sorted(WHEELS.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+            info = next(n.split("/")[0] for n in archive.namelist() if n.split("/")[0].endswith(".dist-info"))
+        (site / info / "INSTALLER").write_text("pip\n")
+        with (site / info / "RECORD").open("a") as record:
+            record.write(f"{info}/INSTALLER,,\n")
+            parser = configparser.ConfigParser(delimiters=("=",))
+            parser.optionxform = str  # type: ignore[assignment,method-assign] # names are case sensitive
+            parser.read([site / info / "entry_points.txt"])
+            scripts = dict(parser["console_scripts"]) if "console_scripts" in parser else {}
+            if "pip" in scripts:
+                scripts = {"pip": scripts["pip"], "pip3": scripts["pip"], f"pip{MINOR}": scripts["pip"]}
+            for name, target in sorted(scripts.items()):
+                module, function = target.split(":")
+                script = root / "bin" / name
+                script.write_text(ENTRY_POINT.format(python=python, module=module.strip(), function=function.strip()))
+                script.chmod(0o755)
+                record.write(f"../../../bin/{name},,\n")
+
+
+def compile_byte_code(root: Path) -> None:
+    """Byte code that is never checked against its source: deterministic, and no stat per import under an emulator."""
+    library = root / "lib" / f"python{MINOR}"
+    if not compileall.compile_dir(
+        str(library),
+        quiet=1,
+        workers=os.cpu_count() or 1,
+        stripdir="/out",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    ):
+        raise SystemExit("some modules do not compile")
+
+
+def make_names(root: Path) -> None:
+    """bin/python, /opt/python/<tag> and the exec wrappers of /usr/local/bin (a link there breaks cpython#106045)."""
+    for name in ("python", "python3"):
+        link = root / "bin" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"python{MINOR}")
+    tag = "cp{}{}".format(*sys.version_info[:2])
+    names = Path("/out/opt/python")
+    names.mkdir(parents=True, exist_ok=True)
+    shipped = f"/{root.relative_to('/out')}"
+    (names / f"{tag}-{tag}").unlink(missing_ok=True)
+    (names / f"{tag}-{tag}").symlink_to(shipped)
+    commands = Path("/out/usr/local/bin")
+    commands.mkdir(parents=True, exist_ok=True)
+    wrapper = commands / f"cpython{MINOR}"
+    wrapper.write_text(f'#!/bin/sh\nexec {shipped}/bin/python{MINOR} "$@"\n')
+    wrapper.chmod(0o755)
+    (commands / f"python{MINOR}").unlink(missing_ok=True)
+    (commands / f"python{MINOR}").symlink_to(wrapper.name)
+
+
+def main() -> None:
+    """The steps in order; the first that finds something wrong ends the build."""
+    root = Path(sys.argv[1])
+    remove_unshipped(root)
+    scrub(root)
+    install_wheels(root)
+    compile_byte_code(root)
+    make_names(root)
+
+
+if __name__ == "__main__":
+    main()
