@@ -96,6 +96,7 @@ def plan_image(
             **_target_args(policy, arch, lock.apk(policy, arch)),
             **{f"CPYTHON_{minor.replace('.', '_')}": _version(selected, minor) for minor in STAGES},
             "BUILDER_PLATFORM": engine.oci_platform,
+            "TARGET_PLATFORM": arch.oci_platform,
         },
         labels=_labels(policy, arch, lock, [row.version for row in selected.values()]),
         files=files,

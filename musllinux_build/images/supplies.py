@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
+from musllinux_build.images.fetching import Fetch, NoFetch
 from musllinux_build.images.lock import Lock, SourceRow, WheelRow, parse_lock
 from musllinux_build.images.recipe import STAGES
 from musllinux_build.python import PythonTag
@@ -22,7 +23,7 @@ class Supplies:
     """A lock and the places that serve it.
 
     ``apk_mirror`` is a URL, a directory, or None for what the base itself is configured with. ``wheelhouse`` holds
-    wheels by file name. ``offline`` says that no registry is to be asked.
+    wheels by file name. ``offline`` says that no registry is to be asked; ``fetch`` gets what no directory holds.
     """
 
     lock: Lock
@@ -31,15 +32,16 @@ class Supplies:
     apk_mirror: str | None = None
     wheelhouse: Path | None = None
     offline: bool = False
+    fetch: Fetch = field(default_factory=NoFetch)
 
     @classmethod
-    def from_offline(cls, directory: Path) -> Supplies:
+    def from_offline(cls, directory: Path, *, fetch: Fetch | None = None) -> Supplies:
         """The supplies in an offline directory: ``bases/``, ``sources/``, ``apk/``, ``wheels/`` and ``lock.toml``.
 
         Raises:
             UsageError: its lock is not valid.
         """
-        return cls.chosen(offline=directory)
+        return cls.chosen(offline=directory, fetch=fetch)
 
     @classmethod
     def chosen(
@@ -50,6 +52,7 @@ class Supplies:
         source_mirror: Path | None = None,
         apk_mirror: str | None = None,
         lock: Path | None = None,
+        fetch: Fetch | None = None,
     ) -> Supplies:
         """What the options say; a single one wins over the offline directory, which wins over the network.
 
@@ -70,6 +73,7 @@ class Supplies:
             apk_mirror=apk_mirror or (str(packages) if packages is not None else None),
             wheelhouse=inside("wheels"),
             offline=offline is not None,
+            fetch=fetch or NoFetch(),
         )
 
     def apk_directory(self) -> Path | None:

@@ -1,0 +1,200 @@
+"""``musllinux-build images``: the lock and the images made from it."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musllinux_build.adapters.fetch import fetch_url, fetch_wheel, open_url
+from musllinux_build.arch import Arch
+from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
+from musllinux_build.errors import FetchError, ImageError, UsageError, near_miss
+from musllinux_build.images.build import build_image, file_sha256
+from musllinux_build.images.lock import BaseRow, Lock, SourceRow, WheelRow, format_lock
+from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
+from musllinux_build.images.recipe import apk_branch
+from musllinux_build.images.reference import DEFAULT_REGISTRY
+from musllinux_build.images.supplies import Supplies, read_lock
+from musllinux_build.policy import Policy
+from musllinux_build.shipped import shipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFetch:
+    """Fetches on this machine, never in a container; ``cache`` keeps files by hash."""
+
+    cache: Path
+
+    def base(self, row: BaseRow, destination: Path) -> Path:
+        """A root archive by its addresses."""
+        if row.sha256 is None:
+            raise FetchError(f"the lock has no hash of {row.filename}", resolution="Measure it from an archive.")
+        return self._url(row.urls, row.sha256, row.size, destination)
+
+    def source(self, row: SourceRow, destination: Path) -> Path:
+        """A source archive by its addresses."""
+        return self._url(row.urls, row.sha256, row.size, destination)
+
+    def wheel(self, row: WheelRow, directory: Path, platforms: Sequence[str]) -> Path:
+        """A wheel through the user's own pip settings."""
+        return fetch_wheel(
+            row.name,
+            row.version,
+            row.filename,
+            row.sha256,
+            directory / row.filename,
+            cache=self.cache,
+            platforms=platforms,
+        )
+
+    def _url(self, urls: Sequence[str], sha256: str, size: int | None, destination: Path) -> Path:
+        return fetch_url(urls, sha256, size or announced_size(urls), destination, cache=self.cache)
+
+
+def announced_size(urls: Sequence[str]) -> int:
+    """The bytes that the first answering address announces; what arrives is still held against the pinned hash.
+
+    Raises:
+        FetchError: none announces any.
+    """
+    reasons = []
+    for url in urls:
+        try:
+            with open_url(url) as stream:
+                size = getattr(stream, "length", None)
+                if isinstance(size, int):
+                    return size
+                reasons.append(f"{url}: announces no size")
+        except (OSError, ValueError) as error:
+            reasons.append(f"{url}: {error}")
+    raise FetchError("no address gives a pinned file", details="\n".join(reasons))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def images() -> None:
+    """Lock and build the images that wheels are built in."""
+
+
+@images.command()
+@option("--policy", multiple=True, help="musllinux_1_2 (default). Repeatable.")
+@option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
+@option("--python", multiple=True, help="3.13 or 3.13.5 (default: all). Repeatable.")
+@option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
+@supply_options
+@verbosity_options
+def build(**given: Any) -> int:
+    """Build images from the shipped Dockerfile."""
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
+    from musllinux_build.cli.build import cache_directory  # noqa: PLC0415 - as above
+
+    supplies = Supplies.chosen(
+        **{name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")},
+        fetch=HostFetch(cache=cache_directory() / "downloads"),
+    )
+    lines = progress(given["verbose"], given["quiet"])
+    engine = connect()
+    for policy, arch in _targets(supplies.lock, given["policy"], given["arch"]):
+        info = build_image(engine, policy, arch, supplies, lines, pythons=given["python"], registry=given["registry"])
+        click.echo(f"{policy.platform_tag(arch)} {info.id} {info.size // 1_000_000} MB")
+    return 0
+
+
+def _targets(lock: Lock, policies: Sequence[str], archs: Sequence[str]) -> list[tuple[Policy, Arch]]:
+    """What the lock has packages for, as far as it is asked for.
+
+    Raises:
+        UsageError: a name is not known, or nothing is left.
+    """
+    for words, kind in ((policies, Policy), (archs, Arch)):
+        known = [member.value for member in kind]
+        for word in words:
+            if word not in known:
+                raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
+    there = [(row.policy, row.arch) for row in lock.apks]
+    chosen = [
+        (policy, arch)
+        for policy, arch in there
+        if (not policies or policy.value in policies) and (not archs or arch.value in archs)
+    ]
+    if not chosen:
+        known_tags = ", ".join(policy.platform_tag(arch) for policy, arch in there)
+        raise UsageError("the lock has no packages for what is asked", resolution=f"It has {known_tags}.")
+    return chosen
+
+
+@images.command("lock")
+@click.option("--check", is_flag=True, help="Read the lock and say what nobody has measured yet.")
+@click.option("--update", is_flag=True, help="Measure the directories below and write the lock to --lock.")
+@click.option("--lock", "path", type=click.Path(dir_okay=False, path_type=Path), help="The file (default: shipped).")
+@click.option("--base-archives", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--sources", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--apk-mirror", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def lock_command(**given: Any) -> int:
+    """Check the lock, or make one for other supplies."""
+    if given["check"] == given["update"]:
+        raise UsageError("one of --check and --update is wanted")
+    product = shipped("dockerfiles") / "lock.toml"
+    if given["check"]:
+        text = format_lock(read_lock(given["path"] or product))
+        count = text.count('"unmeasured"')
+        click.echo(f"valid; {count} value(s) unmeasured")
+        return 0
+    if given["path"] is None:
+        raise UsageError("--update writes a file", resolution="Name it with --lock.")
+    lock = measure(read_lock(product), read_holdings(read_lock(product), given))
+    _write(given["path"], format_lock(lock))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}", details=str(error)) from error
+
+
+def read_holdings(lock: Lock, given: Mapping[str, Path | None]) -> Holdings:
+    """What the named directories hold of what ``lock`` speaks of.
+
+    Raises:
+        ImageError: an index cannot be read.
+    """
+    mirror = given["apk_mirror"]
+    packages = {}
+    for row in lock.apks if mirror is not None else ():
+        assert mirror is not None
+        branch = apk_branch(row.policy.row.base)
+        path = mirror / branch / "main" / row.arch.row.apk / "APKINDEX.tar.gz"
+        if path.is_file():
+            packages[branch, row.arch] = parse_apkindex(_index_text(path))
+    return Holdings(
+        bases=_measured(given["base_archives"]),
+        sources=_measured(given["sources"]),
+        packages=packages if mirror is not None else None,
+    )
+
+
+def _measured(directory: Path | None) -> list[MeasuredFile] | None:
+    if directory is None:
+        return None
+    return [
+        MeasuredFile(name=path.name, sha256=file_sha256(path), size=path.stat().st_size)
+        for path in sorted(directory.iterdir())
+        if path.is_file()
+    ]
+
+
+def _index_text(path: Path) -> str:
+    """The APKINDEX inside its archive; the signature before it is another archive of the same chain."""
+    try:
+        with tarfile.open(path, ignore_zeros=True) as archive:
+            stream = archive.extractfile("APKINDEX")
+            return stream.read().decode() if stream is not None else ""
+    except (OSError, KeyError, tarfile.TarError, UnicodeDecodeError) as error:
+        raise ImageError(f"{path} is not a package index", details=str(error)) from error
