@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from musllinux_build.adapters.docker_sdk import DockerEngine
-from musllinux_build.arch import Arch
 from musllinux_build.builds.session import RUN_LABEL
 from tests.conftest import NEEDED
 from tests.integration.conftest import BESIDE, Tool
@@ -123,15 +121,25 @@ class TestOnTheEngine:
     ) -> None:
         if offline is None:
             pytest.fail(NEEDED)
-        bases = tmp_path / "bases"
-        shutil.copytree(offline / "bases", bases, symlinks=False, ignore=shutil.ignore_patterns("debian*"))
-        for path in bases.glob("*-x86_64.tar.gz"):
-            shutil.copy(path, str(path).replace("x86_64", Arch.RISCV.value if hasattr(Arch, "RISCV") else "ppc64le"))
-        ran = tool(
-            *("images", "base", "--arch", "ppc64le", "--release", "3.13.12", "--base-archives", str(bases)),
-            *("--lock", str(tmp_path / "lock.toml")),
+        wrong = tmp_path / "offline"
+        (wrong / "bases").mkdir(parents=True)
+        for name in ("sources", "apk"):
+            (wrong / name).symlink_to(offline / name)
+        for path in (offline / "bases").iterdir():
+            source = Path(str(path).replace("x86_64", "aarch64")) if "minirootfs" in path.name else path
+            (wrong / "bases" / path.name).symlink_to(source.resolve())
+        lock = tool(
+            *("images", "lock", "--update", "--lock", wrong / "lock.toml", "--base-archives", wrong / "bases"),
+            *("--sources", wrong / "sources", "--apk-mirror", wrong / "apk"),
         )
-        assert ran.status in (8, 12), ran.everything
+        assert lock.status == 0, lock.everything
+        ran = tool(
+            *(project(tmp_path / "x"), *ONLY, "--output", output),
+            *("--offline", wrong, "--registry", "registry.invalid/nobody"),
+        )
+        assert ran.status == 8, ran.everything
+        assert "aarch64" in ran.err
+        assert "x86_64" in ran.err
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_a_signal(
