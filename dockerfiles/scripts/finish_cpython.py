@@ -15,6 +15,7 @@ import pprint
 import py_compile
 import re
 import runpy
+import shlex
 import shutil
 import sys
 import zipfile
@@ -22,6 +23,10 @@ from pathlib import Path
 
 WHEELS = Path("/wheels")
 BUILDER_PATHS = ("/deps", "/opt/build-python", "/opt/musllinux-build", "/sysroot")
+BUILDER_ARGUMENTS = (
+    *("--with-openssl=", "--with-build-python=", "ZLIB_", "BZIP2_", "LIBLZMA_", "LIBFFI_", "LIBSQLITE3_"),
+    *("PKG_CONFIG", "CONFIG_SITE"),
+)
 MINOR = "{}.{}".format(*sys.version_info[:2])
 ENTRY_POINT = """#!{python}
 import sys
@@ -54,9 +59,27 @@ def remove_unshipped(root: Path) -> None:
 
 def without_builder(value: str) -> str:
     """``value`` without options and paths that exist in the builder alone."""
-    value = re.sub(r"'?-[IL](/deps|/opt/build-python)[^\s']*'?", "", value)
-    value = re.sub(r"'[A-Z0-9_]+=\s*(-l\w+\s*)*/deps[^']*'|'--with-(openssl|build-python)=[^']*'", "", value)
+    value = re.sub(r"-[IL](/deps|/opt/build-python)\S*", "", value)
     return re.sub(r"/opt/build-python/bin/python[\d.]*", f"python{MINOR}", value)
+
+
+def shipped_arguments(value: str) -> str:
+    """Configure's arguments without those that say where the builder keeps its libraries."""
+    kept = (argument for argument in shlex.split(value) if not argument.startswith(BUILDER_ARGUMENTS))
+    return " ".join(f"'{argument}'" for argument in kept)
+
+
+def shipped_value(key: str, value: object) -> object:
+    """A variable as users are to see it."""
+    if not isinstance(value, str):
+        return value
+    return shipped_arguments(value) if key == "CONFIG_ARGS" else without_builder(value).strip()
+
+
+def shipped_line(line: str) -> str:
+    """A line of the Makefile as users are to see it."""
+    key, equals, value = line.partition("=")
+    return f"{key}=\t{shipped_arguments(value)}" if equals and key.strip() == "CONFIG_ARGS" else without_builder(line)
 
 
 def scrub(root: Path) -> None:
@@ -64,17 +87,14 @@ def scrub(root: Path) -> None:
     library = root / "lib" / f"python{MINOR}"
     for data in library.glob("_sysconfigdata_*.py"):
         found = runpy.run_path(str(data))["build_time_vars"]
-        clean = {
-            key: without_builder(value).strip() if isinstance(value, str) else value for key, value in found.items()
-        }
+        clean = {key: shipped_value(key, value) for key, value in found.items()}
         for key, wanted in (("CC", "gcc"), ("CXX", "g++"), ("LDSHARED", "gcc -shared")):
             if clean[key] != wanted:
                 raise SystemExit(f"sysconfig's {key} is {clean[key]!r}, not {wanted!r}")
         header = "# system configuration generated and used by the sysconfig module\nbuild_time_vars = "
         data.write_text(f"{header}{pprint.pformat(clean, width=120)}\n")
     for makefile in library.glob("config-*/Makefile"):
-        lines = makefile.read_text().splitlines(keepends=True)
-        makefile.write_text("".join(without_builder(line[:-1]) + "\n" for line in lines))
+        makefile.write_text("".join(f"{shipped_line(line)}\n" for line in makefile.read_text().splitlines()))
     for path in root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
