@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+ELFCLASS64, ELFDATA2LSB = 2, 1
 PT_DYNAMIC, PT_INTERP = 2, 3
 DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_TEXTREL = 1, 15, 29, 22
 SHT_DYNSYM = 11
@@ -38,30 +39,18 @@ def text_at(data: bytes, offset: int) -> str:
     return data[offset : data.index(0, offset)].decode()
 
 
-def read_object(data: bytes) -> Object:
-    """Facts of the ELF file in ``data``."""
-    wide = data[4] == 2
-    order = "<" if data[5] == 1 else ">"
-    (machine,) = struct.unpack_from(order + "H", data, 18)
-    phoff, shoff = struct.unpack_from(order + ("QQ" if wide else "II"), data, 32 if wide else 28)
-    phentsize, phnum, shentsize, shnum = struct.unpack_from(order + "4H", data, 54 if wide else 42)
-    interpreter = ""
-    dynamic = (0, 0)
-    for index in range(phnum):
-        fields = struct.unpack_from(order + ("IIQQQQ" if wide else "IIIIII"), data, phoff + index * phentsize)
-        kind, offset, size = fields[0], fields[2] if wide else fields[1], fields[5] if wide else fields[4]
-        if kind == PT_INTERP:
-            interpreter = text_at(data, offset)
-        elif kind == PT_DYNAMIC:
-            dynamic = (offset, size)
+def read_symbols(data: bytes, order: str, *, wide: bool) -> tuple[set[str], set[str], int]:
+    """Names the dynamic symbol table defines, names it needs (weak ones aside), and where its strings are."""
     defined, undefined, strings = set(), set(), 0
+    (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 40 if wide else 32)
+    entry_size, count = struct.unpack_from(order + "2H", data, 58 if wide else 46)
     layout = order + ("IIQQQQIIQQ" if wide else "10I")
-    for index in range(shnum):
-        _, kind, _, _, offset, size, link, _, _, entry = struct.unpack_from(layout, data, shoff + index * shentsize)
+    sections = [struct.unpack_from(layout, data, offset + index * entry_size) for index in range(count)]
+    for _, kind, _, _, start, size, link, _, _, step in sections:
         if kind != SHT_DYNSYM:
             continue
-        strings = struct.unpack_from(layout, data, shoff + link * shentsize)[4]
-        for at in range(offset + entry, offset + size, entry):
+        strings = sections[link][4]
+        for at in range(start + step, start + size, step):
             if wide:
                 name, info, _, section = struct.unpack_from(order + "IBBH", data, at)
             else:
@@ -70,11 +59,26 @@ def read_object(data: bytes) -> Object:
                 defined.add(text_at(data, strings + name))
             elif info >> 4 != STB_WEAK:
                 undefined.add(text_at(data, strings + name))
-    step = 16 if wide else 8
-    tags = [
-        struct.unpack_from(order + ("QQ" if wide else "II"), data, at)
-        for at in range(dynamic[0], dynamic[0] + dynamic[1], step)
-    ]
+    return defined, undefined, strings
+
+
+def read_object(data: bytes) -> Object:
+    """Facts of the ELF file in ``data``."""
+    wide = data[4] == ELFCLASS64
+    order = "<" if data[5] == ELFDATA2LSB else ">"
+    (machine,) = struct.unpack_from(order + "H", data, 18)
+    (table,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)
+    entry_size, count = struct.unpack_from(order + "2H", data, 54 if wide else 42)
+    interpreter, dynamic = "", range(0)
+    for index in range(count):
+        fields = struct.unpack_from(order + ("IIQQQQ" if wide else "IIIIII"), data, table + index * entry_size)
+        kind, offset, size = fields[0], fields[2] if wide else fields[1], fields[5] if wide else fields[4]
+        if kind == PT_INTERP:
+            interpreter = text_at(data, offset)
+        elif kind == PT_DYNAMIC:
+            dynamic = range(offset, offset + size, 16 if wide else 8)
+    tags = [struct.unpack_from(order + ("QQ" if wide else "II"), data, at) for at in dynamic]
+    defined, undefined, strings = read_symbols(data, order, wide=wide)
     return Object(
         machine=machine,
         bits=64 if wide else 32,

@@ -66,9 +66,9 @@ def announced_size(urls: Sequence[str]) -> int:
     for url in urls:
         try:
             with open_url(url) as stream:
-                size = getattr(stream, "length", None)
-                if isinstance(size, int):
-                    return size
+                size = getattr(stream, "headers", {}).get("Content-Length", "")
+                if size.isdecimal():
+                    return int(size)
                 reasons.append(f"{url}: announces no size")
         except (OSError, ValueError) as error:
             reasons.append(f"{url}: {error}")

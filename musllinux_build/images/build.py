@@ -219,31 +219,36 @@ def build_image(
         engine=native,
         registry=registry,
     )
-    args = {
-        "TARGET_BASE": ensure_base(engine, policy.row.base, arch, supplies, progress),
-        "BUILDER_BASE": ensure_builder(engine, native, supplies, progress),
-        "APK_MIRROR": "" if supplies.apk_directory() is not None else supplies.apk_mirror or "",
-    }
     with tempfile.TemporaryDirectory(prefix="musllinux-build-") as scratch:
         wheel = supplies.fetch.wheel(supplies.toolchain_wheel(native), Path(scratch), ENGINES[native].wheel_platforms)
-        args["TOOLCHAIN_IMAGE"] = ensure_toolchain_image(engine, native, wheel, progress)
+        args = {
+            "TARGET_BASE": ensure_base(engine, policy.row.base, arch, supplies, progress),
+            "BUILDER_BASE": ensure_builder(engine, native, supplies, progress),
+            "TOOLCHAIN_IMAGE": ensure_toolchain_image(engine, native, wheel, progress),
+            "APK_MIRROR": "" if supplies.apk_directory() is not None else supplies.apk_mirror or "",
+        }
         files = {**shipped_files(), **package_files(supplies, recipe)}
         with progress.step(f"fetch {len(recipe.files)} pinned files"):
             for file in recipe.files:
                 files[file.path] = _pinned(file.row, Path(scratch), supplies)
-        spec = BuildSpec(
-            context=context_tar(files, recipe.directories),
-            tag=recipe.tag,
-            # Every stage names its platform; with one for the whole build the classic builder refuses to copy files
-            # into the stages of another (moby 20.10, builder/dockerfile: performCopy).
-            platform="",
-            args={**recipe.args, **args},
-            labels=recipe.labels,
-            # Only the package mirror of an online build is asked from inside.
-            network="none" if supplies.offline and supplies.apk_directory() is not None else "default",
-        )
         with progress.step(f"image {recipe.tag}"):
-            return engine.build(spec, progress.detail)
+            return engine.build(_image_spec(recipe, args, files, supplies), progress.detail)
+
+
+def _image_spec(
+    recipe: ImageRecipe, args: Mapping[str, str], files: Mapping[str, Path], supplies: Supplies
+) -> BuildSpec:
+    return BuildSpec(
+        context=context_tar(files, recipe.directories),
+        tag=recipe.tag,
+        # Every stage names its platform; with one for the whole build the classic builder refuses to copy files into
+        # the stages of another (moby 20.10, builder/dockerfile: performCopy).
+        platform="",
+        args={**recipe.args, **args},
+        labels=recipe.labels,
+        # Only the package mirror of an online build is asked from inside.
+        network="none" if supplies.offline and supplies.apk_directory() is not None else "default",
+    )
 
 
 def _python(supplies: Supplies, word: str) -> SourceRow:

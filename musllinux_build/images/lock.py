@@ -289,7 +289,7 @@ def parse_lock(text: str, name: str = "lock") -> Lock:
     def rows(key: str, read: Callable[[_Table], T]) -> tuple[T, ...]:
         found = []
         tables = document.pop(key, [])
-        if not isinstance(tables, list):
+        if not isinstance(tables, list) or not all(isinstance(values, dict) for values in tables):
             problems.append(f"{key}: is not an array of tables")
             return ()
         for index, values in enumerate(tables):

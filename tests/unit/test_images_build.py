@@ -1,0 +1,348 @@
+"""Bases and images on an engine in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from musllinux_build.arch import Arch
+from musllinux_build.errors import EngineError, FetchError, ImageError
+from musllinux_build.images.build import (
+    ARCHIVE_LABEL,
+    build_image,
+    check_archive,
+    elf_arch,
+    ensure_base,
+    ensure_builder,
+    package_files,
+    shipped_files,
+)
+from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
+from musllinux_build.images.recipe import LIBRARIES, plan_image
+from musllinux_build.images.supplies import Supplies
+from musllinux_build.policy import Policy
+from musllinux_build.ports import LABEL, BuildSpec, EngineInfo, ImageInfo
+from musllinux_build.toolchain import toolchain_image_tag
+from tests.fakes import FakeEngine, ListProgress
+
+TARGET = (Policy.MUSLLINUX_1_2, Arch.AARCH64)
+DIGEST = f"sha256:{'d' * 64}"
+
+
+def elf_header(arch: Arch) -> bytes:
+    elf = arch.row.elf
+    order = "<" if elf.order == "little" else ">"
+    ident = bytes([0x7F, *b"ELF", elf.bits // 32, 1 if elf.order == "little" else 2, 1]) + bytes(9)
+    return ident + struct.pack(f"{order}HH", 3, elf.machine)
+
+
+def root_archive(path: Path, content: bytes, name: str = "./bin/busybox") -> str:
+    with tarfile.open(path, "w:gz") as archive:
+        for member, data in (("./etc/alpine-release", b"3.13.12\n"), (name, content)):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass
+class Engine(FakeEngine):
+    """Builds are recorded; a build without a platform is for the target."""
+
+    specs: list[BuildSpec] = field(default_factory=list)
+    native: Arch | None = Arch.X86_64
+
+    def __post_init__(self) -> None:
+        FakeEngine.__init__(self)
+
+    def info(self) -> EngineInfo:
+        return replace(super().info(), arch=self.native, machine="x")
+
+    def build(self, spec: BuildSpec, on_line: Callable[[str], None]) -> ImageInfo:
+        self.specs.append(spec)
+        platform = spec.platform or spec.args["TARGET_PLATFORM"]
+        return super().build(replace(spec, platform=platform), on_line)
+
+
+@dataclass
+class Fetched:
+    """A network of one file."""
+
+    content: bytes
+    asked: list[str] = field(default_factory=list)
+
+    def _put(self, path: Path) -> Path:
+        self.asked.append(path.name)
+        path.write_bytes(self.content)
+        return path
+
+    def base(self, row: BaseRow, destination: Path) -> Path:
+        return self._put(destination)
+
+    def source(self, row: SourceRow, destination: Path) -> Path:
+        return self._put(destination)
+
+    def wheel(self, row: WheelRow, directory: Path, platforms: Sequence[str]) -> Path:
+        return self._put(directory / row.filename)
+
+
+def base_lock(sha256: str | None, digest: str | None = None) -> Lock:
+    return Lock(
+        bases=(
+            BaseRow(
+                release="3.13.12",
+                arch=Arch.AARCH64,
+                digest=digest,
+                filename="alpine.tar.gz",
+                urls=(),
+                sha256=sha256,
+                size=None,
+            ),
+        ),
+        builders=(
+            BuilderRow(arch=Arch.X86_64, image="debian:12-slim", digest=digest, filename="debian.tar", sha256=None),
+        ),
+    )
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Supplies:
+    sha256 = root_archive(tmp_path / "alpine.tar.gz", elf_header(Arch.AARCH64))
+    root_archive(tmp_path / "debian.tar", elf_header(Arch.X86_64), "usr/bin/dash")
+    return Supplies(lock=base_lock(sha256), base_archives=tmp_path)
+
+
+def test_a_base_from_an_archive(archives: Supplies) -> None:
+    engine = Engine()
+    ref = ensure_base(engine, "3.13.12", Arch.AARCH64, archives, ListProgress())
+    assert ref == "musllinux-build/base:alpine-3.13.12-aarch64"
+    assert engine.specs[0].platform == "linux/arm64"
+    assert engine.specs[0].labels == {LABEL: "base", ARCHIVE_LABEL: archives.lock.bases[0].sha256}
+    assert ensure_base(engine, "3.13.12", Arch.AARCH64, archives, ListProgress()) == ref
+    assert len(engine.specs) == 1
+
+
+def test_a_base_of_another_archive_is_made_again(archives: Supplies, tmp_path: Path) -> None:
+    engine = Engine()
+    ensure_base(engine, "3.13.12", Arch.AARCH64, archives, ListProgress())
+    sha256 = root_archive(tmp_path / "alpine.tar.gz", elf_header(Arch.AARCH64) + b"more")
+    changed = replace(archives, lock=base_lock(sha256))
+    ensure_base(engine, "3.13.12", Arch.AARCH64, changed, ListProgress())
+    assert len(engine.specs) == 2
+
+
+def test_an_archive_with_another_hash(archives: Supplies) -> None:
+    with pytest.raises(FetchError, match="is not the pinned archive") as caught:
+        ensure_base(Engine(), "3.13.12", Arch.AARCH64, replace(archives, lock=base_lock("0" * 64)), ListProgress())
+    assert "expected sha256 000" in caught.value.details
+
+
+def test_an_archive_of_another_architecture_names_both(tmp_path: Path) -> None:
+    sha256 = root_archive(tmp_path / "alpine.tar.gz", elf_header(Arch.S390X))
+    supplies = Supplies(lock=base_lock(sha256), base_archives=tmp_path)
+    with pytest.raises(ImageError, match=r"is for s390x, but Alpine 3\.13\.12 for aarch64 was asked for"):
+        ensure_base(Engine(), "3.13.12", Arch.AARCH64, supplies, ListProgress())
+
+
+def test_a_missing_archive(tmp_path: Path) -> None:
+    supplies = Supplies(lock=base_lock("0" * 64), base_archives=tmp_path)
+    with pytest.raises(ImageError, match=r"no archive of Alpine 3\.13\.12 for aarch64"):
+        ensure_base(Engine(), "3.13.12", Arch.AARCH64, supplies, ListProgress())
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_an_unreadable_archive(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "alpine.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(ImageError):
+        check_archive(path, Arch.AARCH64, "a root")
+
+
+def test_an_archive_without_a_root(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar.gz"
+    root_archive(path, b"", "README")
+    with pytest.raises(ImageError, match="no root file system"):
+        check_archive(path, Arch.AARCH64, "a root")
+    root_archive(path, b"#!/bin/sh")
+    with pytest.raises(ImageError, match="for no known architecture"):
+        check_archive(path, Arch.AARCH64, "a root")
+
+
+@pytest.mark.parametrize("arch", Arch)
+def test_elf_arch(arch: Arch) -> None:
+    assert elf_arch(elf_header(arch)) is arch
+
+
+@pytest.mark.parametrize("header", [b"", b"\x7fELF", b"MZ" + bytes(18), elf_header(Arch.X86_64)[:18] + b"\xf3\0"])
+def test_no_elf_of_ours(header: bytes) -> None:
+    assert elf_arch(header) is None
+
+
+def test_a_base_by_digest() -> None:
+    engine = Engine()
+    engine.add_image(f"alpine@{DIGEST}", Arch.AARCH64)
+    supplies = Supplies(lock=base_lock("0" * 64, DIGEST))
+    assert ensure_base(engine, "3.13.12", Arch.AARCH64, supplies, ListProgress()) == f"alpine@{DIGEST}"
+    assert engine.specs == []
+
+
+def test_a_base_of_another_architecture_on_the_engine() -> None:
+    engine = Engine()
+    engine.add_image(f"alpine@{DIGEST}", Arch.X86_64)
+    with pytest.raises(ImageError, match="is for x86_64, not aarch64"):
+        ensure_base(engine, "3.13.12", Arch.AARCH64, Supplies(lock=base_lock("0" * 64, DIGEST)), ListProgress())
+
+
+def test_a_base_from_the_network_without_a_digest(tmp_path: Path) -> None:
+    path = tmp_path / "here.tar.gz"
+    sha256 = root_archive(path, elf_header(Arch.AARCH64))
+    fetch = Fetched(path.read_bytes())
+    supplies = Supplies(lock=base_lock(sha256), fetch=fetch)
+    ensure_base(Engine(), "3.13.12", Arch.AARCH64, supplies, ListProgress())
+    assert fetch.asked == ["alpine.tar.gz"]
+
+
+def test_a_builder(archives: Supplies) -> None:
+    engine, progress = Engine(), ListProgress()
+    ref = ensure_builder(engine, Arch.X86_64, archives, progress)
+    assert ref == "musllinux-build/base:builder-x86_64"
+    assert ensure_builder(engine, Arch.X86_64, archives, progress) == ref
+    assert len(engine.specs) == 1
+
+
+@pytest.mark.parametrize(("digest", "ref"), [(None, "debian:12-slim"), (DIGEST, f"debian@{DIGEST}")])
+def test_a_builder_from_a_registry(digest: str | None, ref: str) -> None:
+    engine = Engine()
+    engine.add_image(ref, Arch.X86_64)
+    supplies = Supplies(lock=base_lock("0" * 64, digest))
+    assert ensure_builder(engine, Arch.X86_64, supplies, ListProgress()) == ref
+
+
+CONTENT = b"content"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def source(name: str, version: str) -> SourceRow:
+    return SourceRow(name=name, version=version, filename=f"{name}.tar.gz", urls=(), sha256=SHA256, size=1)
+
+
+@pytest.fixture
+def supplies(archives: Supplies, tmp_path: Path) -> Supplies:
+    sources, packages = tmp_path / "sources", tmp_path / "apk"
+    index = packages / "v3.13" / "main" / "aarch64"
+    for directory in (sources, index, packages / "keys", tmp_path / "wheels"):
+        directory.mkdir(parents=True)
+    for path in (index / "APKINDEX.tar.gz", index / "bash.apk", index / "notes", packages / "keys" / "k.rsa.pub"):
+        path.touch()
+    rows = [*(source(name, "1.0") for name in LIBRARIES), source("cpython", "3.11.2"), source("cpython", "3.13.5")]
+    for row in rows:
+        (sources / row.archive).write_bytes(CONTENT)
+    (tmp_path / "wheels" / "pip.whl").write_bytes(CONTENT)
+    wheels = (
+        WheelRow(group="toolchain", name="z", version="1", filename="z.whl", sha256=SHA256, arch=Arch.X86_64),
+        WheelRow(group="python", name="pip", version="1", filename="pip.whl", sha256=SHA256),
+        WheelRow(group="python", name="build", version="1", filename="build.whl", sha256=SHA256),
+    )
+    apks = (ApkRow(policy=TARGET[0], arch=TARGET[1], sysroot=("gcc",), image=("bash",)),)
+    return replace(
+        archives,
+        lock=replace(archives.lock, sources=tuple(rows), wheels=wheels, apks=apks),
+        source_mirror=sources,
+        apk_mirror=str(packages),
+        wheelhouse=tmp_path / "wheels",
+        offline=True,
+        fetch=Fetched(CONTENT),
+    )
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """An engine that has the compiler's image already."""
+    engine = Engine()
+    engine.add_image(toolchain_image_tag(Arch.X86_64, SHA256), Arch.X86_64)
+    return engine
+
+
+def test_an_image(engine: Engine, supplies: Supplies) -> None:
+    info = build_image(engine, *TARGET, supplies, ListProgress())
+    spec = engine.specs[-1]
+    assert info.arch is Arch.AARCH64
+    assert spec.tag == "ghcr.io/musllinux-build/musllinux_1_2_aarch64"
+    assert (spec.platform, spec.network) == ("", "none")
+    assert spec.args["TARGET_BASE"] == "musllinux-build/base:alpine-3.13.12-aarch64"
+    assert spec.args["BUILDER_BASE"] == "musllinux-build/base:builder-x86_64"
+    assert spec.args["TOOLCHAIN_IMAGE"] == toolchain_image_tag(Arch.X86_64, SHA256)
+    assert spec.args["APK_MIRROR"] == ""
+    assert (spec.args["CPYTHON_3_11"], spec.args["CPYTHON_3_13"]) == ("3.11.2", "3.13.5")
+    assert isinstance(supplies.fetch, Fetched)
+    assert supplies.fetch.asked == ["z.whl", "build.whl"]
+
+
+def test_an_image_with_one_python_and_a_mirror_address(engine: Engine, supplies: Supplies) -> None:
+    online = replace(supplies, apk_mirror="https://mirror.example/alpine")
+    build_image(engine, *TARGET, online, ListProgress(), pythons=["3.13.5"], registry="r")
+    spec = engine.specs[-1]
+    assert (spec.tag, spec.network) == ("r/musllinux_1_2_aarch64", "default")
+    assert spec.args["APK_MIRROR"] == "https://mirror.example/alpine"
+    assert (spec.args["CPYTHON_3_11"], spec.args["CPYTHON_3_13"]) == ("", "3.13.5")
+
+
+@pytest.mark.parametrize("word", ["3.12", "3.13.6"])
+def test_a_python_that_the_lock_lacks(engine: Engine, supplies: Supplies, word: str) -> None:
+    with pytest.raises(ImageError, match=f"does not have CPython {word}"):
+        build_image(engine, *TARGET, supplies, ListProgress(), pythons=[word])
+
+
+def test_a_mirrored_source_with_another_hash(engine: Engine, supplies: Supplies) -> None:
+    assert supplies.source_mirror is not None
+    (supplies.source_mirror / "zlib-1.0.tar.gz").write_bytes(b"other")
+    with pytest.raises(FetchError, match=r"zlib-1\.0\.tar\.gz is not the pinned file"):
+        build_image(engine, *TARGET, supplies, ListProgress())
+
+
+def test_a_source_that_the_mirror_lacks(engine: Engine, supplies: Supplies) -> None:
+    assert supplies.source_mirror is not None
+    (supplies.source_mirror / "zlib-1.0.tar.gz").unlink()
+    with pytest.raises(FetchError, match=r"zlib-1\.0\.tar\.gz is not in the source mirror"):
+        build_image(engine, *TARGET, supplies, ListProgress())
+    build_image(engine, *TARGET, replace(supplies, offline=False), ListProgress())
+    assert isinstance(supplies.fetch, Fetched)
+    assert "zlib-1.0.tar.gz" in supplies.fetch.asked
+
+
+@pytest.mark.parametrize("native", [None])
+def test_an_engine_without_a_compiler(engine: Engine, supplies: Supplies, native: Arch | None) -> None:
+    engine.native = native
+    with pytest.raises(EngineError, match="no native compiler"):
+        build_image(engine, *TARGET, supplies, ListProgress())
+
+
+def test_packages_of_one_architecture(supplies: Supplies) -> None:
+    recipe = plan_image(
+        *TARGET,
+        supplies.lock,
+        pythons=[source("cpython", "3.13.5")],
+        libraries=[source(name, "1.0") for name in LIBRARIES],
+        engine=Arch.X86_64,
+        registry="r",
+    )
+    assert set(package_files(supplies, recipe)) == {
+        "apk/v3.13/main/aarch64/APKINDEX.tar.gz",
+        "apk/v3.13/main/aarch64/bash.apk",
+        "apk/keys/k.rsa.pub",
+    }
+    assert package_files(replace(supplies, apk_mirror=None), recipe) == {}
+    with pytest.raises(ImageError, match="nothing for musllinux_1_2_x86_64"):
+        package_files(supplies, replace(recipe, arch=Arch.X86_64))
+
+
+def test_shipped_files() -> None:
+    assert {"Dockerfile", "scripts/build-cpython.sh", "scripts/manylinux-entrypoint"} <= set(shipped_files())
+    assert not any("__pycache__" in path for path in shipped_files())
