@@ -16,6 +16,7 @@ class ConsoleProgress:
     def __init__(self, console: Console, *, verbosity: int = 0) -> None:
         self._console = console
         self.verbosity = verbosity
+        self._spinning = False
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -25,17 +26,26 @@ class ConsoleProgress:
             yield
             return
         mark = "[red]✗[/]"
-        status = self._console.status(escape(title)) if self._console.is_terminal else None
         try:
-            if status is not None and not self._console._live_stack:  # noqa: SLF001 - one spinner, the outermost
-                with status:
-                    yield
-            else:
+            with self._spinner(title):
                 yield
             mark = "[green]✓[/]"
         finally:
             took = time.monotonic() - started
             self._line(f"{mark} {escape(title)} [dim]{took:.1f} s[/]")
+
+    @contextmanager
+    def _spinner(self, title: str) -> Iterator[None]:
+        """One at a time, the outermost, and only where somebody sees it turn."""
+        if self._spinning or not self._console.is_terminal:
+            yield
+            return
+        self._spinning = True
+        try:
+            with self._console.status(escape(title)):
+                yield
+        finally:
+            self._spinning = False
 
     def note(self, text: str) -> None:
         """A line a user wants to see."""

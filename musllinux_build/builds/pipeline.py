@@ -347,7 +347,7 @@ def _prove(job: Job, wheel: Path) -> tuple[str, ...]:
         session=job.session,
         target=target,
         config=run.config,
-        log=job.log,
+        logs=run.host.logs,
         source=run.host.source,
         environment={**job.workshop.environment, "PATH": STOCK_PATH},
         ca_bundle=run.host.ca_bundle,

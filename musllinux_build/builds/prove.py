@@ -11,6 +11,8 @@ import json
 import posixpath
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -103,7 +105,7 @@ class Proof:
     session: Session
     target: Target
     config: Config
-    log: Log
+    logs: Path
     source: bytes
     environment: Mapping[str, str]
     ca_bundle: bytes
@@ -118,17 +120,31 @@ def prove(proof: Proof, wheel: Path, stocks: Mapping[str, str]) -> tuple[str, ..
     with zipfile.ZipFile(wheel) as archive:
         contents = wheel_contents([name for name in archive.namelist() if not name.endswith("/")])
     script = _IMPORT_SCRIPT.format(modules=list(contents.modules), libraries=list(contents.libraries))
-    for release, image in stocks.items():
-        with proof.session.progress.step(f"verify on stock Alpine {release}"):
-            try:
-                _prove_on(proof, wheel, script, image)
-            except BuildError as error:
-                brief = f"the wheel failed on stock Alpine {release}: {error.brief}"
-                raise VerifyError(brief, details=error.details, resolution=error.resolution) from error
+    # Side by side: most of a proof is an interpreter starting, on one core.
+    with ThreadPoolExecutor(max_workers=len(stocks)) as pool:
+        proofs = [pool.submit(_prove_release, proof, wheel, script, release) for release in stocks.items()]
+        try:
+            for done in as_completed(proofs):
+                done.result()
+        except BaseException:
+            proof.session.close()  # the other one ends with its container
+            raise
     return tuple(stocks)
 
 
-def _prove_on(proof: Proof, wheel: Path, script: str, image: str) -> None:
+def _prove_release(proof: Proof, wheel: Path, script: str, stock: tuple[str, str]) -> None:
+    release, image = stock
+    name = f"{proof.target.identifier} on Alpine {release}"
+    log = Log(proof.logs / f"{proof.target.identifier}-alpine-{release}.log", name)
+    with closing(log), proof.session.progress.step(f"verify on stock Alpine {release}"):
+        try:
+            _prove_on(proof, wheel, script, image, log)
+        except BuildError as error:
+            brief = f"the wheel failed on a stock Alpine: {error.brief}"
+            raise VerifyError(brief, details=error.details, resolution=error.resolution) from error
+
+
+def _prove_on(proof: Proof, wheel: Path, script: str, image: str, log: Log) -> None:
     target, engine = proof.target, proof.session.engine
     steps: list[Step] = [
         install_step(target, proof.config, proof.environment, f"{WORK}/{wheel.name}"),
@@ -144,4 +160,4 @@ def _prove_on(proof: Proof, wheel: Path, script: str, image: str) -> None:
         if proof.config.test_command:
             engine.put(container, PROJECT, [proof.source])
         for step in steps:
-            proof.session.execute(container, step, proof.log)
+            proof.session.execute(container, step, log)
