@@ -27,17 +27,11 @@ from musllinux_build.errors import DiskFullError, FetchError
 CHUNK = 1 << 20
 TIMEOUT = 60.0
 """Seconds without a byte after which an address counts as dead."""
+LARGEST = 1 << 30
 SCHEMES = ("https", "http", "file")
 
 Open = Callable[[str], BinaryIO]
 Run = Callable[[Sequence[str]], process.Completed]
-
-
-def cache_directory(xdg_cache_home: str | None, home: Path) -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/musllinux-build/downloads``, by default below ``~/.cache``."""
-    # The XDG specification has relative values ignored.
-    base = Path(xdg_cache_home) if xdg_cache_home and Path(xdg_cache_home).is_absolute() else home / ".cache"
-    return base / "musllinux-build" / "downloads"
 
 
 def file_sha256(path: Path) -> str:
@@ -57,13 +51,15 @@ def open_url(url: str) -> BinaryIO:
 def fetch_url(
     urls: Iterable[str],
     sha256: str,
-    size: int,
+    size: int | None,
     destination: Path,
     *,
     cache: Path,
     opener: Open = open_url,
 ) -> Path:
     """Put the file with this hash and size (bytes) at ``destination``: from the cache, or the first good address.
+
+    A ``size`` of None is one that nobody has measured yet: the hash decides, and LARGEST bounds what is received.
 
     Raises:
         FetchError: no address gives it; every address and its reason are in the details.
@@ -169,7 +165,7 @@ def _pip_download(scratch: Path, *, requirement: str, filename: str, options: Se
     return wheel
 
 
-def _receive(stream: BinaryIO, sha256: str, size: int, part: BinaryIO) -> None:
+def _receive(stream: BinaryIO, sha256: str, size: int | None, part: BinaryIO) -> None:
     """Copy a stream while hashing it; stops at the first byte too many.
 
     Raises:
@@ -179,11 +175,11 @@ def _receive(stream: BinaryIO, sha256: str, size: int, part: BinaryIO) -> None:
     with stream:
         while chunk := stream.read(CHUNK):
             received += len(chunk)
-            if received > size:
-                raise ValueError(f"longer than the pinned {size} bytes")
+            if received > (LARGEST if size is None else size):
+                raise ValueError(f"longer than {'any source' if size is None else f'the pinned {size} bytes'}")
             digest.update(chunk)
             part.write(chunk)
-    if received != size:
+    if size is not None and received != size:
         raise ValueError(f"{received} bytes instead of the pinned {size}")
     if digest.hexdigest() != sha256:
         raise ValueError(f"sha256 {digest.hexdigest()} instead of the pinned {sha256}")

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from musllinux_build.adapters.host import ca_bundle, index_settings, tracked_files
+from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.cli.main import show_error
-from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
+from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
 from musllinux_build.config import (
     Config,
     parse_arch,
@@ -145,13 +146,8 @@ def _supplies(given: Mapping[str, Any]) -> Supplies:
         source_mirror=given["source_mirror"],
         apk_mirror=given["apk_mirror"],
         lock=given["lock"],
+        fetch=HostFetch(cache=cache_directory() / "downloads"),
     )
-
-
-def cache_directory() -> Path:
-    """``$XDG_CACHE_HOME/musllinux-build`` (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "musllinux-build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

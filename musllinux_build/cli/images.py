@@ -4,75 +4,23 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musllinux_build.adapters.fetch import fetch_url, fetch_wheel, open_url
+from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
-from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
-from musllinux_build.errors import FetchError, ImageError, UsageError, near_miss
+from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
+from musllinux_build.errors import ImageError, UsageError, near_miss
 from musllinux_build.images.build import build_image, file_sha256
-from musllinux_build.images.lock import BaseRow, Lock, SourceRow, WheelRow, format_lock
+from musllinux_build.images.lock import Lock, format_lock
 from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
 from musllinux_build.images.recipe import apk_branch
 from musllinux_build.images.reference import DEFAULT_REGISTRY
 from musllinux_build.images.supplies import Supplies, read_lock
 from musllinux_build.policy import Policy
 from musllinux_build.shipped import shipped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFetch:
-    """Fetches on this machine, never in a container; ``cache`` keeps files by hash."""
-
-    cache: Path
-
-    def base(self, row: BaseRow, destination: Path) -> Path:
-        """A root archive by its addresses."""
-        if row.sha256 is None:
-            raise FetchError(f"the lock has no hash of {row.filename}", resolution="Measure it from an archive.")
-        return self._url(row.urls, row.sha256, row.size, destination)
-
-    def source(self, row: SourceRow, destination: Path) -> Path:
-        """A source archive by its addresses."""
-        return self._url(row.urls, row.sha256, row.size, destination)
-
-    def wheel(self, row: WheelRow, directory: Path, platforms: Sequence[str]) -> Path:
-        """A wheel through the user's own pip settings."""
-        return fetch_wheel(
-            row.name,
-            row.version,
-            row.filename,
-            row.sha256,
-            directory / row.filename,
-            cache=self.cache,
-            platforms=platforms,
-        )
-
-    def _url(self, urls: Sequence[str], sha256: str, size: int | None, destination: Path) -> Path:
-        return fetch_url(urls, sha256, size or announced_size(urls), destination, cache=self.cache)
-
-
-def announced_size(urls: Sequence[str]) -> int:
-    """The bytes that the first answering address announces; what arrives is still held against the pinned hash.
-
-    Raises:
-        FetchError: none announces any.
-    """
-    reasons = []
-    for url in urls:
-        try:
-            with open_url(url) as stream:
-                size = getattr(stream, "headers", {}).get("Content-Length", "")
-                if size.isdecimal():
-                    return int(size)
-                reasons.append(f"{url}: announces no size")
-        except (OSError, ValueError) as error:
-            reasons.append(f"{url}: {error}")
-    raise FetchError("no address gives a pinned file", details="\n".join(reasons))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,7 +38,6 @@ def images() -> None:
 def build(**given: Any) -> int:
     """Build images from the shipped Dockerfile."""
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
-    from musllinux_build.cli.build import cache_directory  # noqa: PLC0415 - as above
 
     supplies = Supplies.chosen(
         **{name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")},

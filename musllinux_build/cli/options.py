@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,3 +45,9 @@ def supply_options(command: F) -> F:
 def progress(verbose: int, quiet: int) -> ConsoleProgress:
     """Progress on standard error."""
     return ConsoleProgress(Console(stderr=True), verbosity=-1 if quiet else verbose)
+
+
+def cache_directory() -> Path:
+    """``$XDG_CACHE_HOME/musllinux-build`` (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "musllinux-build"

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
-from musllinux_build.adapters.fetch import fetch_wheel
+from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.adapters.patchelf import find_patcher
 from musllinux_build.arch import Arch
 from musllinux_build.builds.pipeline import Supply
@@ -40,15 +40,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         if engine.image(tag) is None:
             path = cache / "toolchain" / wheel.filename
             with lines.step(f"fetch {wheel.name} {wheel.version}"):
-                fetch_wheel(
-                    wheel.name,
-                    wheel.version,
-                    wheel.filename,
-                    wheel.sha256,
-                    path,
-                    cache=cache / "downloads",
-                    platforms=ENGINES[arch].wheel_platforms,
-                )
+                HostFetch(cache=cache / "downloads").wheel(wheel, path.parent, ENGINES[arch].wheel_platforms)
             ensure_toolchain_image(engine, arch, path, lines)
             path.unlink(missing_ok=True)  # the download cache has it
         return tag

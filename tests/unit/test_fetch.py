@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pytest
 
-from musllinux_build.adapters.fetch import cache_directory, fetch_url, fetch_wheel, open_url, pip_options
+from musllinux_build.adapters.fetch import fetch_url, fetch_wheel, open_url, pip_options
 from musllinux_build.adapters.process import Completed
 from musllinux_build.errors import DiskFullError, FetchError
 
@@ -186,10 +186,3 @@ def test_pip_s_failures(tmp_path: Path, pip: Pip, brief: str, details: str) -> N
     assert brief in caught.value.brief
     assert details in caught.value.details
     assert files(tmp_path) == []
-
-
-def test_the_cache_is_where_xdg_says(tmp_path: Path) -> None:
-    below = Path("musllinux-build/downloads")
-    assert cache_directory(None, tmp_path) == tmp_path / ".cache" / below
-    assert cache_directory("relative", tmp_path) == tmp_path / ".cache" / below
-    assert cache_directory("/xdg", tmp_path) == Path("/xdg") / below

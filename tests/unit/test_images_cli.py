@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
-from musllinux_build.cli.images import HostFetch, announced_size, images
+from musllinux_build.cli.images import images
 from musllinux_build.errors import FetchError, ImageError, UsageError
 from musllinux_build.images.lock import BaseRow, SourceRow
 from musllinux_build.images.supplies import read_lock
@@ -86,9 +87,3 @@ def test_a_root_without_a_hash_is_not_fetched(tmp_path: Path) -> None:
     row = BaseRow(release="3", arch=Arch.X86_64, digest=None, filename="r", urls=(), sha256=None, size=None)
     with pytest.raises(FetchError, match="no hash of r"):
         HostFetch(cache=tmp_path).base(row, tmp_path / "r")
-
-
-def test_no_address_announces_a_size(tmp_path: Path) -> None:
-    with pytest.raises(FetchError) as caught:
-        announced_size([(tmp_path / "none").as_uri(), "ftp://example.org/"])
-    assert len(caught.value.details.splitlines()) == 2
