@@ -6,15 +6,21 @@ between the tools that register them, and an entry without the F flag finds no i
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
 from musllinux_build.arch import Arch
-from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine
+from musllinux_build.builds.session import Session
+from musllinux_build.errors import EngineError
+from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec
 from musllinux_build.project import tar_of
 
 EXIT_STATUS: Final = 42
 _ADDRESS: Final = 0x400000
+# runc starts the container and lets it end with status 1; crun and podman refuse to start it. ENOEXEC is no entry,
+# ENOENT for a file that is there an entry whose interpreter is not (execve(2)).
+_REFUSED = re.compile(r"exec format error|/probe\b.*no such file or directory", re.IGNORECASE | re.DOTALL)
 
 # exit(42) by each kernel's own system call convention (syscall(2), "Architecture calling conventions").
 _CODE: Final = {
@@ -50,17 +56,23 @@ def probe_elf(arch: Arch) -> bytes:
     return ident + header + segment + code
 
 
-def executes(engine: Engine, arch: Arch) -> bool:
-    """Whether containers of this engine execute ``arch``; raises EngineError when the engine itself fails."""
+def executes(session: Session, arch: Arch) -> bool:
+    """Whether containers of this engine execute ``arch``.
+
+    Raises:
+        EngineError: the engine itself fails.
+        ImageError: it cannot build the image of one file.
+    """
     context = tar_of({"Dockerfile": b"FROM scratch\nCOPY probe /probe\n", "probe": probe_elf(arch)}, mode=0o755)
     tag = f"musllinux-build/probe:{arch.value}"
-    if engine.image(tag) is None:
+    if session.engine.image(tag) is None:
         spec = BuildSpec(context=[context], tag=tag, platform=arch.oci_platform, labels={LABEL: "probe"})
-        engine.build(spec, lambda _: None)
-    container = engine.create(
-        ContainerSpec(image=tag, platform=arch.oci_platform, purpose="probe", command=["/probe"], network=False)
-    )
+        session.engine.build(spec, lambda _: None)
+    probe = ContainerSpec(image=tag, platform=arch.oci_platform, purpose="probe", command=["/probe"], network=False)
     try:
-        return engine.wait(container) == EXIT_STATUS
-    finally:
-        engine.remove(container)
+        with session.container(probe) as container:
+            return session.engine.wait(container) == EXIT_STATUS
+    except EngineError as error:
+        if _REFUSED.search(error.details):
+            return False
+        raise

@@ -148,7 +148,7 @@ def build_all(run: Run, plan: Plan) -> Report:
 def _open_workshop(run: Run, target: Target) -> Workshop:
     arch, policy, session = target.arch, target.policy, run.session
     with session.progress.step(f"check that {arch.value} runs here"):
-        if not executes(session.engine, arch):
+        if not executes(session, arch):
             raise EmulationError(
                 f"the engine's kernel does not execute {arch.value}",
                 resolution="Register qemu-user with binfmt, as root on Debian or Ubuntu: musllinux-build doctor --fix",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,22 @@ class Session:
         with _undisturbed(), suppress(EngineError):
             for container in self.engine.containers(f"{RUN_LABEL}={self.run}"):
                 self.engine.remove(container)
+
+    def check(self, container: str, argv: Sequence[str]) -> None:
+        """Run a command of our own, one that has to succeed.
+
+        Raises:
+            EngineError: its status is not 0; the details are the end of its output.
+        """
+        said = bytearray()
+        status = self.engine.run(container, argv, on_output=said.extend)
+        if status:
+            lines = said.decode(errors="replace").rstrip("\n").splitlines()[-_TAIL_LINES:]
+            raise EngineError(
+                f"{argv[0]} failed in a container with exit status {status}",
+                details="\n".join((f"$ {shlex.join(argv)}", *lines)),
+                resolution="Run: musllinux-build doctor",
+            )
 
     def execute(self, container: str, step: Step, log: Log, *, failure: type[BuildError] = BuildError) -> None:
         """Run one step, its output appended to ``log``.

@@ -21,6 +21,7 @@ from musllinux_build.adapters.machine import (
     start_engine,
 )
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import Session
 from musllinux_build.builds.steps import CA_BUNDLE, WORK, base_environment
 from musllinux_build.cli.options import option, progress, verbosity_options
 from musllinux_build.doctor import (
@@ -59,7 +60,7 @@ def doctor(*, fix: bool, arch: Sequence[str], ca_bundle: Path | None, as_json: b
     if fix:
         require_mendable()
         _mend(archs, lines)
-    checks = _examine(archs, _bundle(ca_bundle))
+    checks = _examine(archs, _bundle(ca_bundle), lines)
     if as_json:
         click.echo(json.dumps(to_json(checks), indent=2))
     else:
@@ -87,21 +88,21 @@ def _mend(archs: Sequence[Arch], lines: Progress) -> None:
     if not _answers():
         install(ENGINE_PACKAGES, lines)
         start_engine(_answers, lines)
-    engine = connect()
-    missing = [arch for arch in archs if not _executes(engine, arch)]
+    session = Session(connect(), lines)
+    missing = [arch for arch in archs if not _executes(session, arch)]
     if missing:
         install(EMULATION_PACKAGES, lines)
         register_binfmt(missing, lines)
 
 
-def _executes(engine: DockerEngine, arch: Arch) -> bool:
+def _executes(session: Session, arch: Arch) -> bool:
     try:
-        return executes(engine, arch)
+        return executes(session, arch)
     except EngineError:
         return False
 
 
-def _examine(archs: Sequence[Arch], bundle: bytes) -> list[Check]:
+def _examine(archs: Sequence[Arch], bundle: bytes, lines: Progress) -> list[Check]:
     try:
         engine = connect()
     except EngineError as error:
@@ -116,7 +117,7 @@ def _examine(archs: Sequence[Arch], bundle: bytes) -> list[Check]:
         entry = next((item for item in entries if item.enabled and item.magic and item.matches(header)), None)
         seen = Emulation(
             arch=arch,
-            executes=_executes(engine, arch),
+            executes=_executes(Session(engine, lines), arch),
             native=info.arch is not None and arch.runs_natively_on(info.arch),
             entry=entry,
             qemu=interpreter_version(entry.interpreter) if entry else "",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import RUN_LABEL, Session
 from musllinux_build.doctor import (
     Check,
     Emulation,
@@ -16,8 +17,10 @@ from musllinux_build.doctor import (
     to_json,
     worst,
 )
+from musllinux_build.errors import EngineError
+from musllinux_build.ports import ContainerSpec
 from musllinux_build.probe import executes, probe_elf
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, ListProgress
 
 AARCH64 = """\
 enabled
@@ -47,9 +50,38 @@ def test_an_entry_matches_its_own_architecture_alone() -> None:
 
 def test_executing_decides() -> None:
     engine = FakeEngine(runs=[Arch.X86_64])
-    assert executes(engine, Arch.X86_64)
-    assert not executes(engine, Arch.S390X)
+    session = Session(engine, ListProgress())
+    assert executes(session, Arch.X86_64)
+    assert not executes(session, Arch.S390X)
     assert not engine.boxes
+    assert all(box.spec.labels[RUN_LABEL] == session.run for box in engine.created)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "crun: open executable: Exec format error",
+        'exec: "/probe": stat /probe: no such file or directory: unknown',
+    ],
+)
+def test_an_engine_that_refuses_to_start_it_does_not_execute_it(said: str) -> None:
+    assert not executes(Session(Refusing(said), ListProgress()), Arch.S390X)
+
+
+def test_an_engine_that_fails_is_not_an_answer() -> None:
+    with pytest.raises(EngineError):
+        executes(Session(Refusing("connection reset"), ListProgress()), Arch.S390X)
+
+
+class Refusing(FakeEngine):
+    """Starts nothing."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.said = said
+
+    def create(self, spec: ContainerSpec) -> str:
+        raise EngineError(f"the container engine failed while creating a container of {spec.image}", details=self.said)
 
 
 def test_emulation_says_what_serves_it_and_what_mends_it() -> None:
