@@ -254,7 +254,8 @@ class Builder:
         place.mkdir(parents=True)
         with tarfile.open(tarball) as archive:
             # Times are kept: a newer configure.ac would make automake run itself again.
-            archive.extractall(place, filter="tar")
+            archive.extraction_filter = getattr(tarfile, "tar_filter", None)
+            archive.extractall(place)
         (source,) = place.iterdir()
         stage = place / "stage"
         row.build(Workbench(arch=self.arch, tools=self.tools, source=source, stage=stage))

@@ -94,8 +94,9 @@ class SysrootMaker:
         shutil.rmtree(self.sysroot, ignore_errors=True)
         self.sysroot.mkdir(parents=True)
         with tarfile.open(minirootfs) as archive:
-            # The stock root has absolute links, which only the "fully trusted" filter keeps.
-            archive.extractall(self.sysroot, filter="fully_trusted")
+            # The stock root has absolute links, which only this filter keeps; Debian 12's Python knows no filters.
+            archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
+            archive.extractall(self.sysroot)
         musl = self._musl_dev()
         install(musl.entries, self.sysroot)
         kernel = self._linux_headers({entry.path for entry in musl.entries})
