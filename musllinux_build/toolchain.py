@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.errors import EngineError, FetchError, ImageError
+from musllinux_build.builds.session import Session
+from musllinux_build.errors import EngineError, FetchError, ImageError, MusllinuxBuildError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine, Progress
 from musllinux_build.shipped import shipped
 
@@ -252,14 +253,7 @@ def ensure_toolchain_image(engine: Engine, engine_arch: Arch, wheel_path: Path, 
     return tag
 
 
-def ensure_toolchain_volume(
-    engine: Engine,
-    image_tag: str,
-    platform: str,
-    progress: Progress,
-    *,
-    clock: Clock | None = None,
-) -> str:
+def ensure_toolchain_volume(session: Session, image_tag: str, platform: str, *, clock: Clock | None = None) -> str:
     """The name of a volume that holds the whole toolchain, filled from the data image if need be.
 
     An engine copies an image's files into an empty volume when a container is created, and an interrupted copy
@@ -270,7 +264,7 @@ def ensure_toolchain_volume(
         EngineError: the engine failed, or another run interfered.
         ImageError: the volume did not receive the files.
     """
-    clock = clock or Clock()
+    engine, progress, clock = session.engine, session.progress, clock or Clock()
     name = toolchain_volume_name(image_tag)
     if _sealed(engine, name):
         return name
@@ -284,11 +278,11 @@ def ensure_toolchain_volume(
         word = f"{clock.now():.0f}-{uuid.uuid4().hex}"
         try:
             engine.volume(name, {LABEL: "toolchain", FILL_LABEL: word})
-            _fill(engine, name, image_tag, platform)
+            _fill(session, name, image_tag, platform)
             # A run that took the volume over meanwhile has another word; this seal is then worth nothing.
             engine.volume(f"{name}{SEAL}", {LABEL: "toolchain-seal", FILL_LABEL: word})
         except BaseException:
-            with contextlib.suppress(EngineError):
+            with contextlib.suppress(MusllinuxBuildError):
                 engine.remove_volume(name)
             raise
     if not _sealed(engine, name):
@@ -320,24 +314,21 @@ def _filled_by_another_run(engine: Engine, name: str, clock: Clock, progress: Pr
     return False
 
 
-def _fill(engine: Engine, name: str, image_tag: str, platform: str) -> None:
-    container = engine.create(
-        ContainerSpec(
-            image=image_tag,
-            platform=platform,
-            purpose="toolchain",
-            # The image has no shell; this ends at once, and shows that the engine can execute what was copied.
-            command=(f"{TOOLCHAIN_MOUNT}/zig", "version"),
-            volumes={name: TOOLCHAIN_MOUNT},
-            network=False,
-            labels={FILL_LABEL: name},
-        )
+def _fill(session: Session, name: str, image_tag: str, platform: str) -> None:
+    spec = ContainerSpec(
+        image=image_tag,
+        platform=platform,
+        purpose="toolchain",
+        # The image has no shell; this ends at once, and shows that the engine can execute what was copied.
+        command=(f"{TOOLCHAIN_MOUNT}/zig", "version"),
+        volumes={name: TOOLCHAIN_MOUNT},
+        network=False,
+        labels={FILL_LABEL: name},
     )
-    try:
+    engine = session.engine
+    with session.container(spec) as container:
         status = engine.wait(container)
         missing = [path for path in expected_paths() if engine.stat(container, f"{TOOLCHAIN_MOUNT}/{path}") is None]
-    finally:
-        engine.remove(container)
     if status or missing:
         raise ImageError(
             f"volume {name} did not become a usable toolchain",

@@ -1,9 +1,14 @@
-"""One run's containers: each has the run's label and is removed when its block ends, whatever ends it."""
+"""One run's containers: each has the run's label and is removed when its block ends, whatever ends it.
+
+A signal is an exception in the main thread, and only the first one of a run: what follows it is cleaning up, which
+nothing may interrupt. Between asking the engine for a container and knowing its name, signals wait.
+"""
 
 from __future__ import annotations
 
 import shlex
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +16,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from musllinux_build.builds.steps import Step
-from musllinux_build.errors import BuildError, EngineError, InterruptedBuildError, TerminatedError
+from musllinux_build.errors import (
+    BuildError,
+    EngineError,
+    InterruptedBuildError,
+    MusllinuxBuildError,
+    TerminatedError,
+)
 from musllinux_build.ports import ContainerSpec, Engine, Progress
+
+if TYPE_CHECKING:  # steps know the toolchain, whose volume is filled by a session's container
+    from musllinux_build.builds.steps import Step
 
 RUN_LABEL = "org.musllinux-build.run"
 _TAIL_LINES = 30
+_SIGNALS: Mapping[signal.Signals, tuple[type[MusllinuxBuildError], str]] = {
+    signal.SIGINT: (InterruptedBuildError, "interrupted"),
+    signal.SIGTERM: (TerminatedError, "terminated"),
+    signal.SIGHUP: (TerminatedError, "terminated: the terminal is gone"),
+}
 
 
 class Session:
@@ -28,23 +47,66 @@ class Session:
         self.progress = progress
         self.run = uuid.uuid4().hex
         self._echo = progress.detail if verbose_output else None
+        self._open: set[str] = set()
+        self._closings = 0
+        self._ended = False
 
     @contextmanager
     def container(self, spec: ContainerSpec) -> Iterator[str]:
-        """A running container for the duration of the block."""
-        labels: Mapping[str, str] = {**spec.labels, RUN_LABEL: self.run}
-        container = self.engine.create(replace(spec, labels=labels))
+        """A running container for the duration of the block.
+
+        Raises:
+            EngineError: the engine does not give it, or the session was closed meanwhile.
+        """
+        container = ""
         try:
+            with _undisturbed():
+                container = self._create(spec)
             yield container
         finally:
-            with _undisturbed():
-                self.engine.remove(container)
+            if container:
+                with _undisturbed():
+                    self._discard(container)
+
+    def _create(self, spec: ContainerSpec) -> str:
+        closings = self._closings
+        self._refuse_when(self._ended)
+        labels: Mapping[str, str] = {**spec.labels, RUN_LABEL: self.run}
+        container = self.engine.create(replace(spec, labels=labels))
+        self._open.add(container)
+        if self._ended or closings != self._closings:
+            # Another thread closed the session before this container could be seen there.
+            self._discard(container)
+            self._refuse_when(True)
+        return container
+
+    @staticmethod
+    def _refuse_when(closed: bool) -> None:  # noqa: FBT001 - a private guard
+        if closed:
+            raise EngineError("the run is ending: no container is started any more", resolution="Start again.")
+
+    def _discard(self, container: str) -> None:
+        """Remove; what fails here is tried again, and told, when the session is closed."""
+        with suppress(MusllinuxBuildError):
+            self.engine.remove(container)
+            self._open.discard(container)
 
     def close(self) -> None:
-        """Remove what a signal between creation and bookkeeping left behind."""
-        with _undisturbed(), suppress(EngineError):
-            for container in self.engine.containers(f"{RUN_LABEL}={self.run}"):
-                self.engine.remove(container)
+        """Remove what is left of the run's containers; a warning names those that the engine does not remove.
+
+        One that another thread is creating meanwhile is removed by that thread, which then gets an EngineError. When
+        a signal ends the run, nothing is created afterwards; else a later target may use the session again.
+        """
+        self._closings += 1
+        self._ended = self._ended or isinstance(sys.exception(), (InterruptedBuildError, TerminatedError))
+        with _undisturbed():
+            with suppress(MusllinuxBuildError):
+                self._open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
+            for container in sorted(self._open):
+                self._discard(container)
+        if self._open:
+            names = " ".join(sorted(container[:12] for container in self._open))
+            self.progress.warn(f"containers of this run are left; remove them with: docker rm --force {names}")
 
     def check(self, container: str, argv: Sequence[str]) -> None:
         """Run a command of our own, one that has to succeed.
@@ -135,31 +197,65 @@ class Log:
 
 @contextmanager
 def signals_as_errors() -> Iterator[None]:
-    """SIGINT and SIGTERM raise InterruptedBuildError and TerminatedError in the main thread of the block."""
+    """SIGINT raises InterruptedBuildError in the main thread of the block, SIGTERM and SIGHUP TerminatedError.
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise InterruptedBuildError("interrupted", resolution="Nothing is left running.")
+    The first signal ends the run: those after it are ignored, while the block cleans up and, when it ends by our
+    error, until the process exits with its status. A SIGHUP that was ignored before stays so (nohup).
+    """
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
-        raise TerminatedError("terminated", resolution="Nothing is left running.")
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        kind, brief = _SIGNALS[signal.Signals(number)]
+        raise kind(brief, resolution="Nothing is left running.")
 
-    before = signal.signal(signal.SIGINT, interrupt), signal.signal(signal.SIGTERM, terminate)
+    before: dict[signal.Signals, Any] = {}
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        if number is not signal.SIGHUP or handler is not signal.SIG_IGN:
+            before[number] = handler
+            signal.signal(number, end)
     try:
         yield
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+    except (InterruptedBuildError, TerminatedError):
+        raise
+    except BaseException:
+        _restore(before)
+        raise
+    else:
+        _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Cleaning up is finished before a second signal counts; only the main thread may say so."""
+    """Signals wait for the end of the block.
+
+    Python runs their handlers in the main thread, whichever thread the kernel chose, so a mask of this thread would
+    not keep them out, and in any other thread there is nothing to do.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    wanted = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    waiting: list[int] = []
+
+    def wait(number: int, _frame: FrameType | None) -> None:
+        waiting.append(number)
+
+    before: dict[signal.Signals, Any] = {}
     try:
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if handler is not signal.SIG_IGN:
+                before[number] = handler
+                signal.signal(number, wait)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # One that came before all were replaced has set them to be ignored: that stays.
+        _restore({number: handler for number, handler in before.items() if signal.getsignal(number) is wait})
+        if waiting:
+            signal.raise_signal(waiting[0])

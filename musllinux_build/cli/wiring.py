@@ -49,7 +49,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
     def toolchain() -> str:
         arch = engine.info().arch
         assert arch is not None
-        return ensure_toolchain_volume(engine, toolchain_image(), arch.oci_platform, lines)
+        return ensure_toolchain_volume(session, toolchain_image(), arch.oci_platform)
 
     @functools.cache
     def image(policy: Policy, arch: Arch) -> ImageInfo:

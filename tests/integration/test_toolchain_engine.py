@@ -18,6 +18,7 @@ import pytest
 from musllinux_build.adapters.docker_sdk import DockerEngine
 from musllinux_build.adapters.fetch import fetch_wheel
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import Session
 from musllinux_build.ports import LABEL, ContainerSpec, Engine
 from musllinux_build.shipped import shipped
 from musllinux_build.toolchain import (
@@ -99,7 +100,7 @@ def volume(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> st
     cache = Path.home() / ".cache" / "musllinux-build" / "downloads"
     fetch_wheel(name, version, filename, sha256, path, cache=cache, platforms=ENGINES[arch].wheel_platforms)
     tag = ensure_toolchain_image(docker, arch, path, Quiet())
-    return ensure_toolchain_volume(docker, tag, arch.oci_platform, Quiet())
+    return ensure_toolchain_volume(Session(docker, Quiet()), tag, arch.oci_platform)
 
 
 @pytest.fixture(scope="module", params=[Arch.X86_64, Arch.AARCH64], ids=lambda arch: arch.value)

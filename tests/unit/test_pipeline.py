@@ -17,7 +17,7 @@ from musllinux_build.builds.pipeline import Host, Run, Supply, build_all
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import DIST
 from musllinux_build.config import Config
-from musllinux_build.errors import ImageError, TerminatedError
+from musllinux_build.errors import ImageError
 from musllinux_build.plan import Plan, Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
@@ -281,10 +281,3 @@ def test_a_signal_ends_the_run_and_leaves_nothing(bench: Bench, number: signal.S
     bench.run.session.close()
     assert not bench.engine.boxes
     assert bench.written == []
-
-
-def test_signals_are_given_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(TerminatedError), signals_as_errors():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,26 +1,68 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import Session
-from musllinux_build.errors import EngineError
+from musllinux_build.builds.session import RUN_LABEL, Session, signals_as_errors
+from musllinux_build.errors import DiskFullError, EngineError, InterruptedBuildError, TerminatedError
 from musllinux_build.ports import ContainerSpec
 from tests.fakes import FakeEngine, ListProgress
 
 SPEC = ContainerSpec(image="stock:fake", platform=Arch.X86_64.oci_platform, purpose="test")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ROOT = Path(__file__).parents[2]
+
+
+class Engine(FakeEngine):
+    """Calls back where something may happen meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_image("stock:fake", Arch.X86_64)
+        self.during_create: Callable[[], None] = lambda: None
+        self.during_remove: Callable[[str], None] = lambda _: None
+
+    def create(self, spec: ContainerSpec) -> str:
+        made = super().create(spec)
+        self.during_create()
+        return made
+
+    def remove(self, container: str) -> None:
+        self.during_remove(container)
+        super().remove(container)
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    made = FakeEngine()
-    made.add_image("stock:fake", Arch.X86_64)
-    return made
+def engine() -> Engine:
+    return Engine()
 
 
 @pytest.fixture
-def session(engine: FakeEngine) -> Session:
+def session(engine: Engine) -> Session:
     return Session(engine, ListProgress())
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Signals are what they were, whatever the test did."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
 
 
 def test_a_command_of_our_own_that_fails_says_what_it_said(session: Session) -> None:
@@ -30,3 +72,168 @@ def test_a_command_of_our_own_that_fails_says_what_it_said(session: Session) -> 
             session.check(container, ["/bin/sh", "-c", "echo out; echo err >&2; exit 7"])
     assert "out\nerr" in caught.value.details
     assert "exit 7" in caught.value.details
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGINT, InterruptedBuildError),
+        (signal.SIGTERM, TerminatedError),
+        (signal.SIGHUP, TerminatedError),
+    ],
+)
+def test_a_signal_while_the_engine_creates_leaves_nothing(
+    engine: Engine, session: Session, number: int, error: type[Exception]
+) -> None:
+    engine.during_create = lambda: send(number)
+    with pytest.raises(error), signals_as_errors(), session.container(SPEC):
+        pytest.fail("the block is not entered")
+    assert not engine.boxes
+    assert [box.spec.labels[RUN_LABEL] for box in engine.created] == [session.run]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_the_first_signal_counts_and_cleaning_up_is_finished(engine: Engine, session: Session) -> None:
+    engine.during_remove = lambda _: send(signal.SIGTERM)
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    try:
+        with pytest.raises(InterruptedBuildError), signals_as_errors(), session.container(SPEC):
+            send(signal.SIGINT)
+    finally:
+        ended.set()
+        other.join()
+    assert not engine.boxes
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_while_a_container_is_removed_still_ends_the_run(engine: Engine, session: Session) -> None:
+    engine.during_remove = lambda _: send(signal.SIGTERM)
+    with pytest.raises(TerminatedError), signals_as_errors(), session.container(SPEC):
+        pass
+    assert not engine.boxes
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signals_after_the_first_are_ignored_until_the_process_exits() -> None:
+    with pytest.raises(TerminatedError), signals_as_errors():
+        send(signal.SIGTERM)
+    for number in SIGNALS:
+        send(number)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_without_a_signal_the_handlers_are_given_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with signals_as_errors():
+        pass
+    with pytest.raises(EngineError), signals_as_errors():
+        raise EngineError("other")
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.usefixtures("handlers")
+def test_nohup_is_respected() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_as_errors():
+        send(signal.SIGHUP)
+
+
+def test_quick_signals_end_in_the_status_of_the_first() -> None:
+    script = """
+import os, signal, sys, threading, time
+from musllinux_build.builds.session import signals_as_errors
+from musllinux_build.errors import MusllinuxBuildError
+
+def shoot():
+    for _ in range(300):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.001)
+
+try:
+    with signals_as_errors():
+        threading.Thread(target=shoot).start()
+        time.sleep(10)
+except MusllinuxBuildError as error:
+    time.sleep(0.1)
+    sys.exit(error.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_what_cannot_be_removed_is_named_and_the_rest_is_removed(engine: Engine) -> None:
+    progress = ListProgress()
+    session = Session(engine, progress)
+    stuck: list[str] = []
+
+    def refuse(container: str) -> None:
+        if container in stuck:
+            raise DiskFullError("no space left")
+
+    engine.during_remove = refuse
+
+    def work() -> None:
+        with session.container(SPEC) as first:
+            stuck.append(first)
+            raise EngineError("the block's own")
+
+    with pytest.raises(EngineError, match="the block's own"):
+        work()
+    stray = engine.create(replace(SPEC, labels={RUN_LABEL: session.run}))
+    session.close()
+    assert list(engine.boxes) == stuck
+    assert stray not in engine.boxes
+    assert [line for line in progress.lines if stuck[0][:12] in line and "docker rm" in line]
+
+
+def test_an_engine_that_is_gone_is_no_news_when_nothing_was_left() -> None:
+    class Gone(Engine):
+        def containers(self, label: str) -> list[str]:
+            raise EngineError("gone")
+
+    progress = ListProgress()
+    session = Session(Gone(), progress)
+    with session.container(SPEC):
+        pass
+    session.close()
+    assert progress.lines == []
+
+
+def test_what_another_thread_creates_while_the_session_closes_is_removed(engine: Engine, session: Session) -> None:
+    creating, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        creating.set()
+        go_on.wait(10)
+
+    engine.during_create = slowly
+    refused: list[EngineError] = []
+
+    def work() -> None:
+        try:
+            with session.container(SPEC):
+                pytest.fail("the block is not entered")
+        except EngineError as error:
+            refused.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert creating.wait(10)
+    session.close()
+    go_on.set()
+    worker.join()
+    assert len(refused) == 1
+    assert not engine.boxes
+    with session.container(SPEC):  # another target of the same run
+        assert len(engine.boxes) == 1
+
+
+def test_a_session_closed_by_a_signal_creates_nothing_more(engine: Engine, session: Session) -> None:
+    with pytest.raises(TerminatedError), closing(session):
+        raise TerminatedError("terminated")
+    with pytest.raises(EngineError, match="ending"), session.container(SPEC):
+        pytest.fail("the block is not entered")
+    assert not engine.created

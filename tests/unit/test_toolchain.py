@@ -15,6 +15,7 @@ import pytest
 
 from musllinux_build import toolchain
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import RUN_LABEL, Session
 from musllinux_build.errors import EngineError, FetchError, ImageError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine, ImageInfo, PathStat
 from musllinux_build.toolchain import (
@@ -94,6 +95,7 @@ class FakeEngine:
         self.volumes: dict[str, dict[str, str]] = {}
         self.filled: set[str] = set()
         self.running: dict[str, ContainerSpec] = {}
+        self.created: list[ContainerSpec] = []
         self.status = 0
         self.missing: set[str] = set()
         self.on_create: Callable[[], None] = lambda: None
@@ -117,6 +119,7 @@ class FakeEngine:
         self.on_create()
         self.filled.update(spec.volumes)
         self.running["c1"] = spec
+        self.created.append(spec)
         return "c1"
 
     def wait(self, container: str) -> int:
@@ -151,7 +154,8 @@ class FakeEngine:
 
 
 def ensure(engine: FakeEngine, *, clock: Clock | None = None) -> str:
-    return ensure_toolchain_volume(engine.port, TAG, "linux/amd64", Lines(), clock=clock or Clock(now=lambda: 1000.0))
+    session = Session(engine.port, Lines())
+    return ensure_toolchain_volume(session, TAG, "linux/amd64", clock=clock or Clock(now=lambda: 1000.0))
 
 
 # --- flags and names
@@ -262,6 +266,7 @@ def test_an_empty_engine_gets_a_filled_and_sealed_volume() -> None:
     assert ensure(engine) == VOLUME
     assert engine.filled == {VOLUME}
     assert engine.running == {}
+    assert all(RUN_LABEL in spec.labels for spec in engine.created)
     assert engine.volumes[VOLUME][FILL_LABEL] == engine.volumes[SEAL][FILL_LABEL]
     assert engine.volumes[VOLUME][LABEL] == "toolchain"
 
