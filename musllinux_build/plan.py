@@ -95,8 +95,8 @@ def plan(
 
 def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> str:
     """Why ``target`` is not built; empty when it is."""
-    # The highest micro release stands for the series: ">=3.11.4" does not exclude 3.11.
-    if not any(requires_python.contains(f"{target.python.version}.{micro}", prereleases=True) for micro in (0, 99)):
+    # A series is excluded when all of its releases are: ">=3.11.4" and "==3.13.5" each leave one.
+    if not any(requires_python.contains(f"{target.python.version}.{micro}", prereleases=True) for micro in range(100)):
         return f"requires-python {requires_python}"
     if not _matches(target, config.build):
         return f"not selected by build = {' '.join(config.build)}"

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import configparser
-import io
+import lzma
 import os
+import posixpath
+import re
 import stat
 import tarfile
 import tomllib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from email.parser import BytesParser
 from pathlib import Path, PurePosixPath
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from musllinux_build.errors import NotAProjectError, UsageError
+from musllinux_build.tarstream import CHUNK, Content, directory_entry, file_entry
+from musllinux_build.tarstream import tar_of as tar_of  # noqa: PLC0414 - until its users import it from there
+from musllinux_build.tarstream import tar_stream as tar_stream  # noqa: PLC0414 - the same
 
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg")
 MAXIMUM_SDIST_BYTES = 4 << 30
 _NOT_A_PROJECT = "Name a directory with a pyproject.toml, setup.py or setup.cfg, or an sdist (.tar.gz)."
 
+# What the decompressors raise for a file that is cut short or damaged.
+_DAMAGED = (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error)
+# What of a linked work tree's .git is its own (gitrepository-layout(5)).
+_PRIVATE = ("HEAD", "index")
+# core.worktree and core.bare: true only where the repository lies.
+_PLACE = re.compile(rb"(?mi)^[ \t]*(?:worktree|bare)[ \t]*=.*\n?")
+
 ListFiles = Callable[[Path], Sequence[str] | None]
 """The files below a directory that its version control does not ignore, relative; None without version control."""
+Warn = Callable[[str], None]
+"""Is told what is not as it should be while the work goes on."""
+
+
+def say_nothing(_: str) -> None:
+    """The Warn of someone who does not want to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +53,8 @@ class Project:
     table: Mapping[str, object]
     """``[tool.musllinux-build]`` of its pyproject.toml."""
     requires_python: SpecifierSet
+    pyproject: Mapping[str, object] = field(default_factory=dict)
+    """All of its pyproject.toml."""
 
     @property
     def is_sdist(self) -> bool:
@@ -45,33 +67,58 @@ def read_project(path: Path) -> Project:
 
     Raises:
         NotAProjectError: there is none.
-        UsageError: its pyproject.toml cannot be parsed.
+        UsageError: its pyproject.toml cannot be parsed, or a file cannot be read.
     """
-    if path.is_dir():
-        if not any((path / name).is_file() for name in MARKERS):
-            raise NotAProjectError(f"{path} is not a Python project", resolution=_NOT_A_PROJECT)
-        files = {name: (path / name).read_bytes() for name in MARKERS if (path / name).is_file()}
-    elif path.is_file():
-        files = _sdist_files(path, (*MARKERS, "PKG-INFO"))
-    else:
-        raise NotAProjectError(f"{path} does not exist", resolution=_NOT_A_PROJECT)
+    with _named_when_unreadable(path):
+        if path.is_dir():
+            files = {name: (path / name).read_bytes() for name in MARKERS if (path / name).is_file()}
+            if not files:
+                raise NotAProjectError(f"{path} is not a Python project", resolution=_NOT_A_PROJECT)
+        elif path.is_file():
+            files = _sdist_files(path, (*MARKERS, "PKG-INFO"))
+        else:
+            raise NotAProjectError(f"{path} does not exist", resolution=_NOT_A_PROJECT)
     pyproject = _parse_toml(files.get("pyproject.toml", b""), path)
     return Project(
         path=path,
-        table=_subtable(pyproject, "tool", "musllinux-build"),
+        table=_own_table(pyproject, path),
         requires_python=_requires_python(pyproject, files),
+        pyproject=pyproject,
     )
 
 
-def source_tar(project: Project, list_files: ListFiles, *, leave_out: Sequence[Path] = ()) -> Iterator[bytes]:
+def source_tar(
+    project: Project, list_files: ListFiles, *, leave_out: Sequence[Path] = (), warn: Warn = say_nothing
+) -> Iterator[bytes]:
     """The project's files as an uncompressed tar stream, owned by root, names relative.
 
     From a directory: what version control does not ignore, and its ``.git`` (setuptools-scm reads it); without
     version control everything but environments and caches. ``leave_out`` are directories of ours (the output).
+
+    Raises:
+        NotAProjectError: the sdist is damaged or not safe.
+        UsageError: a file cannot be read.
     """
     if project.is_sdist:
-        return _repacked_sdist(project.path)
-    return _directory_tar(project.path, list_files, tuple(item.resolve() for item in leave_out))
+        with _opened_sdist(project.path) as archive:
+            yield from tar_stream(_sdist_entries(archive, project.path))
+        return
+    root = project.path.resolve()
+    ours = frozenset(path for path in map(Path.resolve, leave_out) if root in path.parents)
+    tree = _Tree(root=root, list_files=list_files, leave_out=ours, warn=warn)
+    with _named_when_unreadable(project.path):
+        yield from tar_stream(_directory_entries(tree.items()))
+
+
+@contextmanager
+def _named_when_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}",
+            resolution="Make it readable, or remove it from the source.",
+        ) from None
 
 
 def _parse_toml(content: bytes, path: Path) -> Mapping[str, object]:
@@ -79,6 +126,17 @@ def _parse_toml(content: bytes, path: Path) -> Mapping[str, object]:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"pyproject.toml of {path} cannot be parsed: {error}", resolution="Correct it.") from None
+
+
+def _own_table(pyproject: Mapping[str, object], path: Path) -> Mapping[str, object]:
+    table: Mapping[str, object] = pyproject
+    for keys in (("tool",), ("tool", "musllinux-build")):
+        found = table.get(keys[-1], {})
+        if not isinstance(found, Mapping):
+            brief = f"{'.'.join(keys)} in pyproject.toml of {path} is not a table"
+            raise UsageError(brief, resolution="Write [tool.musllinux-build] and its keys below.")
+        table = found
+    return table
 
 
 def _subtable(table: Mapping[str, object], *keys: str) -> Mapping[str, object]:
@@ -108,143 +166,212 @@ def _requires_python(pyproject: Mapping[str, object], files: Mapping[str, bytes]
         raise UsageError(f"requires-python {text!r} is not a version specifier", resolution="See PEP 440.") from None
 
 
-def _open_sdist(path: Path) -> tarfile.TarFile:
+@contextmanager
+def _opened_sdist(path: Path) -> Iterator[tarfile.TarFile]:
+    """The archive at ``path``; what is wrong with it, then or while it is read, is one error."""
     try:
-        return tarfile.open(path, "r:*")
-    except (tarfile.TarError, OSError, EOFError) as error:
+        with tarfile.open(path, "r:*") as archive:
+            yield archive
+    except _DAMAGED as error:
         raise NotAProjectError(f"{path} is not an sdist: {error}", resolution=_NOT_A_PROJECT) from None
 
 
-def _sdist_members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """Members with their name below the archive's one top directory (PEP 517, "source distributions").
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """A member of an sdist. ``name`` is below the top directory; ``data`` has the content of a file, else None."""
+
+    name: str
+    info: tarfile.TarInfo
+    data: tarfile.TarInfo | None
+
+    @property
+    def target(self) -> str:
+        """Where a symbolic link leads, read lexically from the top directory."""
+        return posixpath.normpath(posixpath.join(posixpath.dirname(self.name), self.info.linkname))
+
+
+def _sdist_members(archive: tarfile.TarFile, path: Path) -> Iterator[_Member]:
+    """The members below the archive's one top directory (PEP 517, "source distributions").
 
     Raises:
         NotAProjectError: a member leaves that directory, or is neither file, directory nor link inside it.
     """
+    files: dict[PurePosixPath, tarfile.TarInfo] = {}
+    top: str | None = None
     total = 0
-    for member in archive:
-        parts = PurePosixPath(member.name).parts
-        total += member.size
-        safe = not member.name.startswith("/") and ".." not in parts and total <= MAXIMUM_SDIST_BYTES
-        if member.issym() or member.islnk():
-            safe = safe and not member.linkname.startswith("/") and ".." not in PurePosixPath(member.linkname).parts
-        if not safe or not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-            raise NotAProjectError(f"{path} is not a safe sdist: {member.name!r}", resolution="Make it anew.")
-        if len(parts) > 1:
-            yield member, "/".join(parts[1:])
+    for info in archive:
+        place = PurePosixPath(info.name)
+        below = len(place.parts) > 1
+        data = info if info.isfile() else files.get(PurePosixPath(info.linkname)) if info.islnk() else None
+        member = _Member(name="/".join(place.parts[1:]), info=info, data=data)
+        total += info.size
+        if below:
+            top = top or place.parts[0]
+        safe = total <= MAXIMUM_SDIST_BYTES and not place.is_absolute() and ".." not in place.parts
+        if not safe or (below and place.parts[0] != top) or not _is_plain(member):
+            raise NotAProjectError(f"{path} is not a safe sdist: {info.name!r}", resolution="Make it anew.")
+        if data is not None:
+            files[place] = data
+        if below:
+            yield member
+    # The checksum of a compressed file is at its end, behind all that tarfile reads.
+    while archive.fileobj.read(CHUNK):
+        pass
+
+
+def _is_plain(member: _Member) -> bool:
+    """A file, a directory, a hard link to a file before it or a symbolic link that stays inside."""
+    if member.info.issym():
+        outside = member.target == ".." or member.target.startswith("../")
+        return not member.info.linkname.startswith("/") and not outside
+    return member.info.isdir() or member.data is not None
 
 
 def _sdist_files(path: Path, names: Iterable[str]) -> dict[str, bytes]:
-    wanted = set(names)
     found: dict[str, bytes] = {}
-    with _open_sdist(path) as archive:
-        try:
-            for member, name in _sdist_members(archive, path):
-                if name in wanted and member.isfile():
-                    stream = archive.extractfile(member)
-                    found[name] = stream.read() if stream else b""
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise NotAProjectError(f"{path} is not an sdist: {error}", resolution=_NOT_A_PROJECT) from None
-    if not wanted & set(MARKERS) & set(found):
+    with _opened_sdist(path) as archive:
+        members = {member.name: member for member in _sdist_members(archive, path)}
+        for name in names:
+            data = _followed(members, name)
+            stream = archive.extractfile(data) if data else None
+            if stream is not None:
+                found[name] = stream.read()
+    if not found.keys() & set(MARKERS):
         raise NotAProjectError(f"{path} holds no Python project", resolution=_NOT_A_PROJECT)
     return found
 
 
-def _repacked_sdist(path: Path) -> Iterator[bytes]:
-    with _open_sdist(path) as archive:
-        yield from tar_stream(_sdist_entries(archive, path))
+def _followed(members: Mapping[str, _Member], name: str) -> tarfile.TarInfo | None:
+    """The content of a file, also when symbolic links lead to it; None when there is none."""
+    seen: set[str] = set()
+    while name in members and name not in seen and members[name].info.issym():
+        seen.add(name)
+        name = members[name].target
+    return members[name].data if name in members else None
 
 
-def _sdist_entries(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    for member, name in _sdist_members(archive, path):
-        stream = archive.extractfile(member) if member.isfile() or member.islnk() else None
-        entry = tarfile.TarInfo(name)
-        entry.mode, entry.mtime = member.mode & 0o777 | 0o600, member.mtime
-        if stream is not None:
-            data = stream.read()
-            entry.size = len(data)
-            yield entry, data
+def _sdist_entries(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[tarfile.TarInfo, Content]]:
+    for member in _sdist_members(archive, path):
+        stream = archive.extractfile(member.data) if member.data else None
+        if member.data is not None and stream is not None:
+            entry = file_entry(member.name, member.data.size, member.info.mode & 0o777 | 0o600)
         else:
-            entry.type, entry.linkname = member.type, member.linkname
-            yield entry, b""
+            entry = directory_entry(member.name, member.info.mode & 0o777 | 0o700)
+            entry.type, entry.linkname = member.info.type, member.info.linkname
+        entry.mtime = member.info.mtime
+        yield entry, b"" if stream is None else stream
 
 
-def _directory_tar(root: Path, list_files: ListFiles, leave_out: tuple[Path, ...]) -> Iterator[bytes]:
-    listed = list_files(root)
-    names = _walk(root, leave_out) if listed is None else _tracked(root, listed, list_files)
-    yield from tar_stream(_directory_entries(root, names))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """A source directory, resolved. ``leave_out`` are resolved directories inside it."""
+
+    root: Path
+    list_files: ListFiles
+    leave_out: frozenset[Path]
+    warn: Warn
+
+    def items(self) -> Iterator[tuple[str, Path]]:
+        """What is sent: name in the tar, file here."""
+        yield from _git_items(self.root)
+        for path in self._files():
+            yield path.relative_to(self.root).as_posix(), path
+
+    def _files(self) -> Iterator[Path]:
+        listed = self.list_files(self.root)
+        markers = {name for name in MARKERS if (self.root / name).is_file()}
+        if listed is not None and markers.isdisjoint(listed):
+            self.warn(f"git ignores {' and '.join(sorted(markers))} of {self.root}: all files there are sent")
+            listed = None
+        return self._walk(self.root) if listed is None else self._tracked(self.root, listed)
+
+    def _tracked(self, root: Path, listed: Sequence[str]) -> Iterator[Path]:
+        """The listed files and those of the repositories among them."""
+        for name in sorted(item.rstrip("/") for item in listed):
+            path = root / name
+            try:
+                is_directory = stat.S_ISDIR(path.lstat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if not self.leave_out.isdisjoint((path, *path.parents)):
+                continue
+            yield path
+            if is_directory and not any(item.startswith(f"{name}/") and item != f"{name}/" for item in listed):
+                yield from self._repository(path)
+
+    def _repository(self, path: Path) -> Iterator[Path]:
+        """The files of a directory that git lists instead of them: a submodule, or a repository of its own."""
+        if (path / ".git").exists():
+            inner = self.list_files(path)
+            yield from self._walk(path) if inner is None else self._tracked(path, inner)
+        elif not any(path.iterdir()):
+            self.warn(f"submodule {path.relative_to(self.root)} is not checked out: git submodule update --init")
+        else:
+            yield from self._walk(path)
+
+    def _walk(self, root: Path) -> Iterator[Path]:
+        for directory, folders, files in os.walk(root, onerror=_raise):
+            here = Path(directory)
+            folders[:] = sorted(name for name in folders if not self._is_disposable(here / name))
+            names = (*folders, *sorted(files))
+            yield from (here / name for name in names if here != self.root or name != ".git")
+
+    def _is_disposable(self, folder: Path) -> bool:
+        return (
+            folder.name == "__pycache__"
+            or folder == self.root / ".git"
+            or (folder / "pyvenv.cfg").is_file()
+            or (folder / "CACHEDIR.TAG").is_file()
+            or folder.resolve() in self.leave_out
+        )
 
 
-def _tracked(root: Path, listed: Sequence[str], list_files: ListFiles) -> Iterator[str]:
-    """The listed files, those of submodules, and everything below ``.git``."""
-    if (root / ".git").is_dir():
-        yield ".git"
-        yield from (f".git/{name}" for name in _walk(root / ".git", ()))
-    for name in sorted(listed):
-        path = root / name
-        if path.is_dir() and not path.is_symlink():
-            inner = list_files(path)
-            names = _walk(path, ()) if inner is None else _tracked(path, inner, list_files)
-            yield from (f"{name.rstrip('/')}/{item}" for item in names)
-        elif path.is_symlink() or path.exists():
-            yield name
+def _raise(error: OSError) -> None:
+    raise error
 
 
-def _walk(root: Path, leave_out: tuple[Path, ...]) -> Iterator[str]:
-    for directory, folders, files in os.walk(root):
+def _git_items(root: Path) -> Iterator[tuple[str, Path]]:
+    """``.git`` as a directory of its own, also where it is a file: in linked work trees and submodules."""
+    private = root / ".git"
+    if private.is_file():
+        private = root / private.read_text(errors="surrogateescape").partition("gitdir:")[2].strip()
+    shared = private / "commondir"
+    common = private / shared.read_text(errors="surrogateescape").strip() if shared.is_file() else private
+    if not common.is_dir():
+        return
+    common = common.resolve()
+    yield ".git", common
+    for directory, folders, files in os.walk(common, onerror=_raise):
         here = Path(directory)
-        folders[:] = sorted(name for name in folders if not _is_disposable(here / name, leave_out))
+        if here == common:
+            folders[:] = [name for name in folders if name != "worktrees"]
+        folders.sort()
         for name in (*folders, *sorted(files)):
-            yield (here / name).relative_to(root).as_posix()
+            inside = (here / name).relative_to(common).as_posix()
+            if inside not in _PRIVATE:
+                yield f".git/{inside}", here / name
+    yield from ((f".git/{name}", private / name) for name in _PRIVATE)
 
 
-def _is_disposable(folder: Path, leave_out: tuple[Path, ...]) -> bool:
-    return (
-        folder.name == "__pycache__"
-        or (folder / "pyvenv.cfg").is_file()
-        or (folder / "CACHEDIR.TAG").is_file()
-        or folder.resolve() in leave_out
-    )
-
-
-def _directory_entries(root: Path, names: Iterable[str]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    for name in names:
-        status = (root / name).lstat()
+def _directory_entries(items: Iterable[tuple[str, Path]]) -> Iterator[tuple[tarfile.TarInfo, Content]]:
+    for name, path in items:
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # it went away since it was listed: git's own temporary files do
+            continue
         entry = tarfile.TarInfo(name)
         entry.mode, entry.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
         if stat.S_ISLNK(status.st_mode):
-            entry.type, entry.linkname = tarfile.SYMTYPE, str((root / name).readlink())
+            entry.type, entry.linkname = tarfile.SYMTYPE, str(path.readlink())
             yield entry, b""
         elif stat.S_ISDIR(status.st_mode):
             entry.type = tarfile.DIRTYPE
             yield entry, b""
-        elif stat.S_ISREG(status.st_mode):
-            data = (root / name).read_bytes()
+        elif name == ".git/config":
+            data = _PLACE.sub(b"", path.read_bytes())
             entry.size = len(data)
             yield entry, data
-
-
-def tar_stream(entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> Iterator[bytes]:
-    """Entries as an uncompressed tar, chunk by chunk, owned by root."""
-    for entry, data in entries:
-        entry.uid = entry.gid = 0
-        entry.uname = entry.gname = "root"
-        yield entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        yield data
-        yield bytes(-len(data) % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def tar_of(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
-    """A tar of regular files by name; parents are made by whoever unpacks it."""
-    buffer = io.BytesIO()
-    for chunk in tar_stream(_plain_entries(files, mode)):
-        buffer.write(chunk)
-    return buffer.getvalue()
-
-
-def _plain_entries(files: Mapping[str, bytes], mode: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    for name, data in files.items():
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = len(data), mode
-        yield entry, data
+        elif stat.S_ISREG(status.st_mode):
+            with path.open("rb") as stream:
+                entry.size = os.fstat(stream.fileno()).st_size
+                yield entry, stream

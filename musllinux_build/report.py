@@ -33,6 +33,8 @@ class Outcome:
     wheel: BuiltWheel | None = None
     error: MusllinuxBuildError | None = None
     log: Path | None = None
+    same_as: str = ""
+    """The wheel of an earlier Python that serves this one too (abi3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +59,24 @@ class Report:
         }
 
 
+def error_json(error: MusllinuxBuildError) -> dict[str, object]:
+    """An error as plain data, alone when there is no report."""
+    return {
+        "exit_code": error.exit_code,
+        "error": error.brief,
+        "details": error.details,
+        "resolution": error.resolution,
+    }
+
+
 def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
     common: dict[str, object] = {"id": outcome.target.identifier, "seconds": round(outcome.seconds, 1)}
+    if outcome.log is not None:
+        common["log"] = str(outcome.log.absolute())
     if outcome.wheel is not None:
         wheel = outcome.wheel
         common |= {
-            "wheel": str(wheel.path),
+            "wheel": str(wheel.path.absolute()),
             "size": wheel.size,
             "sha256": wheel.sha256,
             "floor": wheel.floor,
@@ -70,23 +84,59 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
             "proven": list(wheel.proven),
         }
     if outcome.error is not None:
-        common |= {"error": outcome.error.brief, "resolution": outcome.error.resolution}
+        common |= error_json(outcome.error)
     return common
 
 
-def table_rows(report: Report) -> Sequence[tuple[str, ...]]:
-    """wheel, size, sha256, time, floor, grafted: one row per outcome, then one per skip."""
-    rows: list[tuple[str, ...]] = []
-    for outcome in report.outcomes:
-        took = f"{outcome.seconds:.1f} s"
-        if outcome.wheel is not None:
-            wheel = outcome.wheel
-            grafted = ", ".join(wheel.grafted) or "-"
-            rows.append((wheel.path.name, human_size(wheel.size), wheel.sha256, took, wheel.floor, grafted))
-        elif outcome.error is not None:
-            rows.append((outcome.target.identifier, "-", f"failed: {outcome.error.brief}", took, "-", "-"))
-    rows.extend((skip.target.identifier, "-", f"skipped: {skip.reason}", "-", "-", "-") for skip in report.plan.skipped)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the closing table; empty cells for what there is not."""
+
+    name: str
+    size: str = ""
+    time: str = ""
+    floor: str = ""
+    grafted: str = ""
+    remark: str = ""
+    """A second line below the name: the hash, or why there is no wheel."""
+
+
+def table_rows(report: Report) -> Sequence[Row]:
+    """One row per outcome, then one per target that was not reached or skipped."""
+    rows = [_outcome_row(outcome) for outcome in report.outcomes]
+    reached = {outcome.target for outcome in report.outcomes}
+    rows += [
+        Row(name=target.identifier, remark="not reached") for target in report.plan.targets if target not in reached
+    ]
+    rows += [Row(name=skip.target.identifier, remark=f"skipped: {skip.reason}") for skip in report.plan.skipped]
     return rows
+
+
+def _outcome_row(outcome: Outcome) -> Row:
+    took = f"{outcome.seconds:.1f} s"
+    wheel = outcome.wheel
+    if wheel is None:
+        brief = outcome.error.brief if outcome.error else "no wheel"
+        return Row(name=outcome.target.identifier, time=took, remark=f"failed: {brief}")
+    if outcome.same_as:
+        return Row(name=outcome.target.identifier, time=took, remark=f"served by {outcome.same_as}")
+    return Row(
+        name=wheel.path.name,
+        size=human_size(wheel.size),
+        time=took,
+        floor=f">= {wheel.floor}",
+        grafted=", ".join(wheel.grafted),
+        remark=f"sha256 {wheel.sha256}",
+    )
+
+
+def distinct_errors(report: Report) -> Sequence[MusllinuxBuildError]:
+    """The errors of all outcomes, one that several targets share once, in order."""
+    told: dict[tuple[str, str], MusllinuxBuildError] = {}
+    for outcome in report.outcomes:
+        if outcome.error is not None:
+            told.setdefault((outcome.error.brief, outcome.error.details), outcome.error)
+    return list(told.values())
 
 
 def human_size(size: int) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
 import tarfile
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError, FetchError, ImageError, MusllinuxBuildError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine, Progress
 from musllinux_build.shipped import shipped
+from musllinux_build.tarstream import Content, directory_entry, file_entry, tar_stream
 
 TOOLCHAIN_MOUNT = "/opt/musllinux-build/toolchain"
 """Where build containers see the toolchain, read-only."""
@@ -39,7 +39,6 @@ FILL_SECONDS = 60
 """How long another run may take to fill a volume (it takes seconds) before it counts as dead."""
 
 SOURCES = ("Dockerfile", "launcher.c", "place.c")
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,28 +205,21 @@ def wheel_members(wheel: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 def context_tar(engine_arch: Arch, wheel_path: Path) -> Iterator[bytes]:
     """The build context as an uncompressed tar: sorted, no times, no owners, the same bytes for the same inputs."""
-    small = small_files(engine_arch)
     with zipfile.ZipFile(wheel_path) as wheel:
-        members = wheel_members(wheel)
-        paths = sorted({*small, *members})
-        directories = sorted({str(parent) for path in paths for parent in Path(path).parents} - {"."})
-        for directory in directories:
-            yield _header(f"{directory}/", 0, 0o755, tarfile.DIRTYPE)
-        for path in paths:
-            mode = 0o755 if path == "zig/zig" else 0o644
-            size = len(small[path]) if path in small else members[path].file_size
-            yield _header(path, size, mode, tarfile.REGTYPE)
-            with io.BytesIO(small[path]) if path in small else wheel.open(members[path]) as stream:
-                while chunk := stream.read(CHUNK):
-                    yield chunk
-            yield bytes(-size % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)
+        yield from tar_stream(_context_entries(small_files(engine_arch), wheel))
 
 
-def _header(path: str, size: int, mode: int, kind: bytes) -> bytes:
-    info = tarfile.TarInfo(path)
-    info.size, info.mode, info.type = size, mode, kind
-    return info.tobuf(tarfile.GNU_FORMAT)
+def _context_entries(small: Mapping[str, bytes], wheel: zipfile.ZipFile) -> Iterator[tuple[tarfile.TarInfo, Content]]:
+    members = wheel_members(wheel)
+    paths = sorted({*small, *members})
+    for directory in sorted({str(parent) for path in paths for parent in Path(path).parents} - {"."}):
+        yield directory_entry(directory), b""
+    for path in paths:
+        if path in small:
+            yield file_entry(path, len(small[path])), small[path]
+        else:
+            with wheel.open(members[path]) as stream:
+                yield file_entry(path, members[path].file_size, 0o755 if path == "zig/zig" else 0o644), stream
 
 
 def ensure_toolchain_image(engine: Engine, engine_arch: Arch, wheel_path: Path, progress: Progress) -> str:

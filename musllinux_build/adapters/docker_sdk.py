@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import errno
-import json
-import posixpath
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -14,21 +12,32 @@ from typing import Any
 import docker  # noqa: TID251 - this is the module the ban points to
 import requests
 from docker import errors as api_errors  # noqa: TID251 - as above
+from docker.context import ContextAPI  # noqa: TID251 - as above
+from docker.context.config import get_current_context_name  # noqa: TID251 - as above
+from docker.utils import kwargs_from_env  # noqa: TID251 - as above
 
-from musllinux_build.arch import Arch
-from musllinux_build.errors import DiskFullError, EngineError, ImageError
+from musllinux_build.adapters.docker_json import (
+    DEFAULT_SOCKET,
+    MINIMUM_API,
+    Endpoint,
+    engine_info,
+    image_info,
+    no_answer,
+    path_stat,
+    require_new_enough,
+    split_reference,
+)
+from musllinux_build.errors import DiskFullError, EngineError, ImageError, MusllinuxBuildError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, ImageInfo, PathStat
-
-MINIMUM_API = (1, 41)
-"""Docker 20.10: the first whose images carry a variant and whose containers take a platform."""
 
 # apk, tar and pip as root need these five; everything else Docker grants by default is dropped.
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 PIDS_LIMIT = 4096
 TIMEOUT_SECONDS = 3600
+ANSWER_SECONDS = 15
+"""How long an engine may take to say its version; all else it may do at its own pace."""
+
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_GO_DIRECTORY = 1 << 31
-_GO_SYMLINK = 1 << 27
 
 
 @contextmanager
@@ -51,55 +60,89 @@ def _explained(doing: str) -> Iterator[None]:
         ) from error
 
 
-def connect(url: str | None = None) -> DockerEngine:
-    """The engine at ``url`` (``unix://``, ``tcp://``, ``ssh://``), or the one DOCKER_HOST names.
+def find_endpoint(environment: Mapping[str, str]) -> Endpoint:
+    """The engine that docker's own command line would use: DOCKER_HOST, DOCKER_CONTEXT, the current context.
+
+    The SDK looks for the context's files by itself, below DOCKER_CONFIG or the home directory.
+
+    Raises:
+        EngineError: the context does not exist or cannot be read.
+    """
+    if environment.get("DOCKER_HOST"):
+        try:
+            given = kwargs_from_env(environment=dict(environment))
+        except api_errors.DockerException as error:
+            raise EngineError(
+                "DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH disagree", details=str(error)
+            ) from error
+        return Endpoint(url=given["base_url"], named_by="DOCKER_HOST", tls=given.get("tls"))
+    chosen = environment.get("DOCKER_CONTEXT", "")
+    name = chosen or str(get_current_context_name() or "default")
+    origin = "DOCKER_CONTEXT" if chosen else "docker context"
+    try:
+        found = ContextAPI.get_context(name)
+    except Exception as error:  # the SDK raises a bare Exception for a file it cannot read
+        raise EngineError(f"the docker context {name} cannot be read", details=str(error)) from error
+    if found is None:
+        raise EngineError(
+            f"there is no docker context {name}, which {origin.removeprefix('docker ')} names",
+            resolution="Name one that docker has (docker context ls), or: docker context use default",
+        )
+    if name == "default":
+        return Endpoint(url=str(found.Host or DEFAULT_SOCKET))
+    return Endpoint(url=str(found.Host or DEFAULT_SOCKET), named_by=f"{origin} {name}", tls=found.TLSConfig)
+
+
+def ask(endpoint: Endpoint) -> EngineInfo:
+    """What answers at ``endpoint``, whatever its version.
+
+    Raises:
+        EngineError: nothing does within ANSWER_SECONDS; with the remedy for its cause.
+    """
+    client = None
+    try:
+        # Any version that the SDK takes: the question itself has none.
+        client = _client(endpoint, f"{MINIMUM_API[0]}.{MINIMUM_API[1]}", ANSWER_SECONDS)
+        return engine_info(client.version(api_version=False))
+    except MusllinuxBuildError:
+        raise
+    except Exception as error:  # SSH has errors of its own, TLS too; all of them mean the same here
+        raise no_answer(endpoint, error) from error
+    finally:
+        if client is not None:
+            client.close()
+
+
+def _client(endpoint: Endpoint, version: str, timeout: int) -> Any:
+    return docker.APIClient(base_url=endpoint.url, version=version, timeout=timeout, tls=endpoint.tls or False)
+
+
+def connect(url: str | None = None, *, environment: Mapping[str, str] | None = None) -> DockerEngine:
+    """The engine at ``url`` (``unix://``, ``tcp://``, ``ssh://``), or the one ``environment`` (default: ours) names.
 
     Raises:
         EngineError: nothing answers there, or it is older than MINIMUM_API.
     """
-    try:
-        client = (
-            docker.DockerClient(base_url=url, version="auto", timeout=TIMEOUT_SECONDS)
-            if url
-            else docker.from_env(version="auto", timeout=TIMEOUT_SECONDS)
-        )
-        engine = DockerEngine(client)
-        found = engine.info()
-    except (api_errors.DockerException, requests.exceptions.RequestException, EngineError) as error:
-        raise EngineError(
-            f"no container engine answers{f' at {url}' if url else ''}",
-            details=str(error),
-            resolution="Start Docker, or as root on Debian or Ubuntu: musllinux-build doctor --fix",
-        ) from error
-    if found.api < MINIMUM_API:
-        raise EngineError(
-            f"the container engine {found.version} is too old (API {found.api[0]}.{found.api[1]})",
-            resolution=f"Install Docker 20.10 or later (API {MINIMUM_API[0]}.{MINIMUM_API[1]}).",
-        )
-    return engine
+    endpoint = Endpoint(url=url) if url else find_endpoint(os.environ if environment is None else environment)
+    found = ask(endpoint)
+    require_new_enough(found)
+    # A client of its own: the SDK gives the timeout to connections when it makes them.
+    return DockerEngine(_client(endpoint, f"{found.api[0]}.{found.api[1]}", TIMEOUT_SECONDS), endpoint)
 
 
 class DockerEngine:
-    """ports.Engine over one docker client."""
+    """ports.Engine over one API client."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
-        self._api: Any = client.api
+    def __init__(self, client: Any, endpoint: Endpoint) -> None:
+        self._api: Any = client
+        self.endpoint = endpoint
         # Archives are already as small as they get to be; compressing them costs more than the socket.
         self._api.headers["Accept-Encoding"] = "identity"
 
     def info(self) -> EngineInfo:
         """Version and architecture, asked anew."""
         with _explained("asking for its version"):
-            version = self._api.version()
-        api = tuple(int(part) for part in str(version["ApiVersion"]).split("."))
-        machine = str(version.get("Arch", ""))
-        return EngineInfo(
-            name=str((version.get("Platform") or {}).get("Name") or "Docker Engine"),
-            version=str(version["Version"]),
-            api=(api[0], api[1]),
-            arch=Arch.from_machine(machine),
-            machine=machine,
-        )
+            return engine_info(self._api.version())
 
     def root_directory(self) -> str:
         """Where the engine keeps images and containers, a path on its own machine."""
@@ -113,11 +156,11 @@ class DockerEngine:
                 found = self._api.inspect_image(ref)
             except api_errors.ImageNotFound:
                 return None
-        return _image_info(found)
+        return image_info(found)
 
     def pull(self, ref: str, platform: str) -> ImageInfo:
         """Fetch from the registry; ImageError when it does not give it."""
-        repository, tag = _split_reference(ref)
+        repository, tag = split_reference(ref)
         try:
             with _explained(f"pulling {ref}"):
                 for event in self._api.pull(repository, tag=tag, platform=platform, stream=True, decode=True):
@@ -234,16 +277,7 @@ class DockerEngine:
             if answer.status_code == requests.codes.not_found:
                 return None
             self._api._raise_for_status(answer)  # noqa: SLF001 - as above
-        found = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
-        mode = int(found["mode"])
-        return PathStat(
-            name=posixpath.basename(str(found["name"])),
-            size=int(found["size"]),
-            mode=mode & 0o7777,
-            link_target=str(found.get("linkTarget", "")),
-            is_dir=bool(mode & _GO_DIRECTORY),
-            is_link=bool(mode & _GO_SYMLINK),
-        )
+        return path_stat(answer.headers["X-Docker-Container-Path-Stat"])
 
     def wait(self, container: str) -> int:
         """The exit status of the container's own command."""
@@ -262,7 +296,7 @@ class DockerEngine:
 
     def commit(self, container: str, tag: str, labels: Mapping[str, str]) -> ImageInfo:
         """Keep the container's files as a local image, its configuration that of the container's image."""
-        repository, name = _split_reference(tag)
+        repository, name = split_reference(tag)
         with _explained(f"keeping a container as {tag}"):
             base = self._api.inspect_image(self._api.inspect_container(container)["Image"])["Config"]
             config = {
@@ -356,26 +390,3 @@ def _raise_build_error(tag: str, message: str, tail: Sequence[str]) -> None:
             resolution="Free space on the engine's disk, for example: docker system prune",
         )
     raise ImageError(f"building the image {tag} failed: {message}", details="\n".join(tail))
-
-
-def _image_info(found: Mapping[str, Any]) -> ImageInfo:
-    config = found.get("Config") or {}
-    return ImageInfo(
-        id=str(found["Id"]),
-        architecture=str(found.get("Architecture", "")),
-        variant=found.get("Variant") or None,
-        labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
-        env=dict(item.split("=", 1) for item in config.get("Env") or [] if "=" in item),
-        size=int(found.get("Size", 0)),
-    )
-
-
-def _split_reference(ref: str) -> tuple[str, str | None]:
-    """(repository, tag or digest) of an image reference; ``latest`` when it names neither."""
-    if "@" in ref:
-        repository, _, digest = ref.partition("@")
-        return repository.rsplit(":", 1)[0] if ":" in repository.rsplit("/", 1)[-1] else repository, digest
-    head, _, last = ref.rpartition("/")
-    name, colon, tag = last.partition(":")
-    repository = f"{head}/{name}" if head else name
-    return repository, tag if colon else "latest"

@@ -18,6 +18,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 DEFINITIONS = Path("/usr/lib/binfmt.d")
 PID_FILE = Path("/run/musllinux-build-dockerd.pid")
 DAEMON_LOG = Path("/var/log/musllinux-build-dockerd.log")
+IMAGES = Path("/var/lib/docker")
 START_SECONDS = 60
 _INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
 
@@ -37,9 +38,16 @@ def interpreter_version(interpreter: str) -> str:
 
 
 def free_bytes(directory: str) -> int | None:
-    """Free bytes at a directory, None when it is not on this machine."""
-    path = Path(directory)
-    return shutil.disk_usage(path).free if path.is_dir() else None
+    """Free bytes at a directory, None when it is not on this machine or nobody may look at it."""
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return None
+
+
+def images_directory() -> str:
+    """Where an engine of this machine would keep images, as far as the path exists."""
+    return next(str(path) for path in (IMAGES, *IMAGES.parents) if path.is_dir())
 
 
 def require_mendable() -> None:

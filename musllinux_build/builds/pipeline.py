@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
-import json
-import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import Patcher
+from packaging.utils import parse_wheel_filename
+
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter
-from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import (
-    CA_BUNDLE,
     DIST,
-    PROJECT,
-    WORK,
-    base_environment,
-    before_all_step,
     build_steps,
 )
-from musllinux_build.config import Config
+from musllinux_build.builds.workshop import Host, Run, Workshop, build_container, open_workshop
 from musllinux_build.errors import (
     DiskFullError,
-    EmulationError,
     ImageError,
     InterruptedBuildError,
     MusllinuxBuildError,
@@ -43,70 +33,16 @@ from musllinux_build.errors import (
     UsageError,
     VerifyError,
     WheelCountError,
+    WheelError,
 )
 from musllinux_build.plan import Plan, Target
-from musllinux_build.policy import Policy
-from musllinux_build.ports import LABEL, ContainerSpec, ImageInfo, Sysroot
-from musllinux_build.probe import executes
-from musllinux_build.project import tar_of
-from musllinux_build.report import BuiltWheel, Outcome, Report
-from musllinux_build.toolchain import TOOLCHAIN_MOUNT
+from musllinux_build.ports import ImageInfo
+from musllinux_build.python import PythonTag
+from musllinux_build.report import BuiltWheel, Outcome, Report, human_size
 
-MAXIMUM_WHEEL_BYTES = 4 << 30
-POLICY_LABEL = "org.musllinux-build.policy"
+MAXIMUM_WHEEL_BYTES = 2 << 30
+PYTHONS_LABEL = "org.musllinux-build.pythons"
 STOCK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The only scripts whose result does not depend on the project's files.
-_APK_ONLY = re.compile(r"(?:\s*(?:apk\s+(?:add|update)\b[^&;|\n$`(]*)(?:&&|;|\n|$))+\s*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What the machine gives to a run, gathered once at the edge."""
-
-    source: bytes
-    index: Mapping[str, str]
-    ca_bundle: bytes
-    output: Path
-    logs: Path
-    fail_fast: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
-    """How images and the toolchain are had; each function may take minutes and reports its own steps."""
-
-    image: Callable[[Policy, Arch], ImageInfo]
-    stock: Callable[[str, Arch], ImageInfo]
-    toolchain: Callable[[], str]
-    """The name of the volume with the native compilers."""
-    apk_mirror: Callable[[Policy, Arch], RepositoryDirectory | None]
-    """A local package repository for ``before-all``, None when the image's own repositories are used."""
-    patcher: Patcher
-    sysroot: Callable[[str], Sysroot]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One invocation: the engine's session, what was asked, and what the machine and the network give."""
-
-    session: Session
-    config: Config
-    host: Host
-    supply: Supply
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """What all wheels of one architecture and policy start from.
-
-    ``start`` is the image a wheel's container is created from: ``image``, or ``image`` after ``before-all``;
-    ``toolchain`` the volume with the native compilers.
-    """
-
-    image: ImageInfo
-    start: str
-    toolchain: str
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,138 +61,99 @@ class Job:
 
 
 def build_all(run: Run, plan: Plan) -> Report:
-    """Every target's outcome. Failures are outcomes; signals end the run after cleaning up."""
+    """Every target's outcome. Failures are outcomes; signals end the run after cleaning up.
+
+    A project that turns out to be pure Python is so for every target: the rest is not reached.
+    """
     outcomes: list[Outcome] = []
-    for (arch, policy), group in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
-        targets = tuple(group)
-        try:
-            workshop = _open_workshop(run, targets[0])
-        except MusllinuxBuildError as error:
-            _stop_if_asked(error)
-            outcomes.extend(Outcome(target=target, seconds=0.0, error=error) for target in targets)
-            run.session.progress.warn(f"{policy.platform_tag(arch)}: {error.brief}")
-            if run.host.fail_fast:
-                break
-            continue
-        for target in targets:
-            outcomes.append(_outcome(run, target, workshop))
-            if run.host.fail_fast and outcomes[-1].error:
+    for _, group in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
+        for outcome in _group_outcomes(run, tuple(group)):
+            outcomes.append(outcome)
+            if outcome.error and (run.host.fail_fast or isinstance(outcome.error, PureProjectError)):
                 return Report(plan=plan, outcomes=tuple(outcomes))
     return Report(plan=plan, outcomes=tuple(outcomes))
 
 
-def _open_workshop(run: Run, target: Target) -> Workshop:
-    arch, policy, session = target.arch, target.policy, run.session
-    with session.progress.step(f"check that {arch.value} runs here"):
-        if not executes(session, arch):
-            raise EmulationError(
-                f"the engine's kernel does not execute {arch.value}",
-                resolution="Register qemu-user with binfmt, as root on Debian or Ubuntu: musllinux-build doctor --fix",
-            )
-    with session.progress.step(f"image {policy.platform_tag(arch)}"):
-        image = run.supply.image(policy, arch)
-        _check_architecture(image, policy, arch)
-    with session.progress.step("native compilers"):
-        toolchain = run.supply.toolchain()
-    environment = base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle))
-    workshop = Workshop(image=image, start=image.id, toolchain=toolchain, environment=environment)
-    if run.config.before_all:
-        workshop = replace(workshop, start=_before_all(run, target, workshop))
-    return workshop
+def _group_outcomes(run: Run, targets: tuple[Target, ...]) -> Iterator[Outcome]:
+    """The outcomes of one architecture and policy, one after the other."""
+    try:
+        workshop = open_workshop(run, targets[0])
+    except (MusllinuxBuildError, OSError) as error:
+        failure = _explained(error, run.host)
+        yield from (Outcome(target=target, seconds=0.0, error=failure) for target in targets)
+        return
+    done: list[BuiltWheel] = []
+    for target in targets:
+        outcome = _outcome(run, target, workshop, done)
+        if outcome.wheel is not None and not outcome.same_as:
+            done.append(outcome.wheel)
+        yield outcome
 
 
-def _check_architecture(image: ImageInfo, policy: Policy, arch: Arch) -> None:
-    label = image.labels.get(POLICY_LABEL, policy.value)
-    if image.arch is not arch or label != policy.value:
+def _outcome(run: Run, target: Target, workshop: Workshop, done: Sequence[BuiltWheel]) -> Outcome:
+    started = time.monotonic()
+    wheel: BuiltWheel | None = None
+    failure: MusllinuxBuildError | None = None
+    path = run.host.logs / f"{target.identifier}.log"
+    earlier = next((built for built in done if serves(built.path.name, target.python)), None)
+    try:
+        _check_python(workshop.image, target)
+        with closing(Log(path, target.identifier)) as log:
+            run.session.progress.note(f"{target.identifier}  (log: {path})")
+            job = Job(run=run, target=target, workshop=workshop, log=log)
+            wheel = _prove_again(job, earlier) if earlier else _build_one(job)
+    except (MusllinuxBuildError, OSError) as error:
+        failure = _explained(error, run.host)
+    return Outcome(
+        target=target,
+        seconds=time.monotonic() - started,
+        wheel=wheel,
+        error=failure,
+        log=path,
+        same_as=earlier.path.name if earlier and wheel else "",
+    )
+
+
+def _check_python(image: ImageInfo, target: Target) -> None:
+    """The plan knows what the lock has; an older image may lack it."""
+    listed = image.labels.get(PYTHONS_LABEL)
+    if listed is None:
+        return
+    versions = [".".join(version.split(".")[:2]) for version in listed.split(",")]
+    if target.python.version not in versions:
         raise ImageError(
-            f"the image for {policy.platform_tag(arch)} is of {label} on {image.architecture}{image.variant or ''}",
-            resolution="Name an image of the wanted architecture, or let it be built: --pull missing",
+            f"the image has no Python {target.python.version}, only {', '.join(versions)}",
+            resolution="Get or build a newer one: --pull always",
         )
 
 
-def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
-    """The image after ``before-all``, kept by what went into it and found again by the next run."""
-    session = run.session
-    tag = f"musllinux-build/before-all:{_before_all_key(run, workshop)}"
-    if session.engine.image(tag) is not None:
-        session.progress.note("before-all: kept from an earlier run")
-        return tag
-    log = Log(run.host.logs / f"before-all-{target.policy.platform_tag(target.arch)}.log", "before-all")
-    mirror = run.supply.apk_mirror(target.policy, target.arch)
-    with session.progress.step("before-all"), closing(log), _build_container(run, target, workshop) as container:
-        if mirror is not None:
-            session.engine.put(container, "/", mirror.tar())
-            session.engine.run(container, ["/bin/sh", "-ec", mirror.enter])
-        session.execute(container, before_all_step(target, run.config, workshop.environment), log)
-        session.engine.run(container, ["/bin/sh", "-c", f"rm -rf {PROJECT} {WORK}"])
-        if mirror is not None:
-            session.engine.run(container, ["/bin/sh", "-ec", mirror.leave])
-        session.engine.stop(container)
-        session.engine.commit(container, tag, {LABEL: "before-all"})
-    return tag
+def serves(name: str, python: PythonTag) -> bool:
+    """Whether an earlier Python's wheel is the wheel for this one: abi3 (PEP 384), or no Python ABI at all."""
+    _, _, _, tags = parse_wheel_filename(name)
+    for tag in tags:
+        if tag.abi == "none" and tag.interpreter in ("py3", f"py3{python.minor}"):
+            return True
+        if tag.abi == "abi3" and tag.interpreter.startswith("cp3") and not python.free_threaded:
+            return int(tag.interpreter.removeprefix("cp3")) <= python.minor
+    return False
 
 
-def _before_all_key(run: Run, workshop: Workshop) -> str:
-    """A script that only installs packages gives the same whatever the project's files say."""
-    script, environment = run.config.before_all, sorted(run.config.environment.items())
-    source = "" if _APK_ONLY.fullmatch(script) else hashlib.sha256(run.host.source).hexdigest()
-    facts = [workshop.image.id, script, environment, workshop.toolchain, source]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+def _prove_again(job: Job, earlier: BuiltWheel) -> BuiltWheel:
+    """The wheel that is already there, proven with one more Python."""
+    job.session.progress.note(f"{earlier.path.name} serves this Python too")
+    return replace(earlier, proven=_prove(job, earlier.path))
 
 
-@contextmanager
-def _build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[str]:
-    """A container of the start image with the compilers mounted and a fresh source tree in PROJECT."""
-    spec = ContainerSpec(
-        image=workshop.start,
-        platform=target.arch.oci_platform,
-        purpose="build",
-        volumes={workshop.toolchain: TOOLCHAIN_MOUNT},
-    )
-    with run.session.container(spec) as container:
-        engine = run.session.engine
-        engine.run(container, ["mkdir", "-p", PROJECT, DIST])
-        if run.host.ca_bundle:
-            engine.put(container, WORK, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
-        engine.put(container, PROJECT, _pieces(run.host.source))
-        yield container
-
-
-def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-
-
-def _outcome(run: Run, target: Target, workshop: Workshop) -> Outcome:
-    started = time.monotonic()
-    log = Log(run.host.logs / f"{target.identifier}.log", target.identifier)
-    run.session.progress.note(f"{target.identifier}  (log: {log.path})")
-    wheel: BuiltWheel | None = None
-    failure: MusllinuxBuildError | None = None
-    with closing(log):
-        try:
-            wheel = _build_one(Job(run=run, target=target, workshop=workshop, log=log))
-        except MusllinuxBuildError as error:
-            _stop_if_asked(error)
-            failure = error
-        except OSError as error:
-            failure = _cannot_write(error, run.host.output)
-    if failure is not None:
-        run.session.progress.warn(f"{target.identifier}: {failure.brief}")
-    return Outcome(target=target, seconds=time.monotonic() - started, wheel=wheel, error=failure, log=log.path)
-
-
-def _cannot_write(error: OSError, output: Path) -> MusllinuxBuildError:
-    brief = f"cannot write {error.filename or output}: {error.strerror}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(brief, resolution="Free some space there, or choose another --output.")
-    return UsageError(brief, resolution="Choose another --output.")
-
-
-def _stop_if_asked(error: MusllinuxBuildError) -> None:
-    """A signal is no outcome of one target."""
+def _explained(error: MusllinuxBuildError | OSError, host: Host) -> MusllinuxBuildError:
+    """The error as an outcome; a signal is none, and is raised again."""
     if isinstance(error, (InterruptedBuildError, TerminatedError)):
         raise error
+    if isinstance(error, MusllinuxBuildError):
+        return error
+    brief = f"cannot write {error.filename or host.output}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(brief, resolution="Free some space there, or choose another --output.")
+    return UsageError(brief, resolution="Choose another --output, or another XDG_CACHE_HOME.")
 
 
 def _build_one(job: Job) -> BuiltWheel:
@@ -265,12 +162,13 @@ def _build_one(job: Job) -> BuiltWheel:
     # Beside the finished wheels, so that the last step is one rename on one file system.
     with tempfile.TemporaryDirectory(prefix=".musllinux-build-", dir=output) as staging:
         directory = Path(staging)
-        with _build_container(run, job.target, job.workshop) as container:
+        with build_container(run, job.target, job.workshop) as container:
             for step in build_steps(job.target, run.config, job.workshop.environment):
                 with session.progress.step(step.title):
                     session.execute(container, step, job.log)
-            raw = _collect(job, container, directory)
-            session.engine.stop(container)
+            with session.progress.step("copy the wheel out"):
+                raw = _collect(job, container, directory)
+                session.engine.stop(container)
             with session.progress.step("audit, graft and tag"):
                 repaired = _repair(job, raw, directory / "repaired", container)
         for graft in repaired.grafts:
@@ -291,34 +189,42 @@ def _build_one(job: Job) -> BuiltWheel:
 def _collect(job: Job, container: str, directory: Path) -> Path:
     """Copy the one wheel out at once; nothing else leaves the container."""
     stream = job.session.engine.get(container, DIST)
-    wheels = _wheels_in(b"".join(stream)) if stream is not None else {}
+    wheels = _wheels_in(stream) if stream is not None else {}
     if len(wheels) != 1:
-        found = ", ".join(sorted(wheels)) or "none"
+        found = ", ".join(map(repr, sorted(wheels))) or "none"
         raise WheelCountError(
             f"the build of {job.target.identifier} made {len(wheels)} wheels ({found})",
             resolution="The PEP 517 backend must put exactly one wheel into the directory it is given.",
         )
     ((name, content),) = wheels.items()
-    if name.endswith("-none-any.whl"):
-        raise PureProjectError(
-            f"{name}: the project has nothing to compile",
-            resolution="Publish this one wheel for every platform; it needs no musllinux build: python -m build",
-        )
     path = directory / name
     path.write_bytes(content)
     return path
 
 
-def _wheels_in(archive: bytes) -> Mapping[str, bytes]:
-    """Regular files named like wheels, directly in the copied directory; everything else is left in the container."""
+def _wheels_in(stream: Iterable[bytes]) -> Mapping[str, bytes]:
+    """Regular files named like wheels, directly in the copied directory; everything else is left in the container.
+
+    Raises:
+        WheelError: there is more than any wheel has.
+    """
+    archive = io.BytesIO()
+    for chunk in stream:
+        if archive.tell() + len(chunk) > MAXIMUM_WHEEL_BYTES:
+            raise WheelError(
+                f"the build left more than {human_size(MAXIMUM_WHEEL_BYTES)} in its output directory",
+                resolution="Indexes take no such wheel; look at what the backend puts there.",
+            )
+        archive.write(chunk)
+    archive.seek(0)
     found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+    with tarfile.open(fileobj=archive, mode="r:") as tar:
         for member in tar:
             _, _, name = member.name.partition("/")
-            fits = member.isreg() and "/" not in name and member.size <= MAXIMUM_WHEEL_BYTES
-            stream = tar.extractfile(member) if fits and name.endswith(".whl") else None
-            if stream is not None:
-                found[name] = stream.read()
+            fits = member.isreg() and "/" not in name and name.isprintable()
+            content = tar.extractfile(member) if fits and name.endswith(".whl") else None
+            if content is not None:
+                found[name] = content.read()
     return found
 
 

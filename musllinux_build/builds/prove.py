@@ -22,7 +22,7 @@ from musllinux_build.config import Config
 from musllinux_build.errors import BuildError, ImageError, VerifyError
 from musllinux_build.plan import Target
 from musllinux_build.ports import LABEL, ContainerSpec, ImageInfo
-from musllinux_build.project import tar_of
+from musllinux_build.tarstream import tar_of
 
 INTERNAL = "/opt/_internal"
 # Installed modules are imported as a user would; every library is also loaded with all its symbols bound, because a
@@ -90,9 +90,9 @@ def stock_with_interpreter(session: Session, target: Target, image: ImageInfo, s
         stream = engine.get(source, posixpath.normpath(home))
         if stream is None:
             raise ImageError(f"the image has no {home}", resolution="Pull or build it anew.")
-        engine.run(copy, ["mkdir", "-p", INTERNAL, posixpath.dirname(target.python.prefix)])
+        session.check(copy, ["mkdir", "-p", INTERNAL, posixpath.dirname(target.python.prefix)])
         engine.put(copy, posixpath.dirname(posixpath.normpath(home)), stream)
-        engine.run(copy, ["ln", "-s", posixpath.normpath(home), target.python.prefix])
+        session.check(copy, ["ln", "-s", posixpath.normpath(home), target.python.prefix])
         engine.stop(copy)
         engine.commit(copy, tag, {LABEL: "stock"})
     return tag
@@ -154,7 +154,7 @@ def _prove_on(proof: Proof, wheel: Path, script: str, image: str, log: Log) -> N
         steps.append(test_step(target, proof.config, proof.environment))
     spec = ContainerSpec(image=image, platform=target.arch.oci_platform, purpose="verify")
     with proof.session.container(spec) as container:
-        engine.run(container, ["mkdir", "-p", WORK, PROJECT])
+        proof.session.check(container, ["mkdir", "-p", WORK, PROJECT])
         files = {wheel.name: wheel.read_bytes(), posixpath.basename(CA_BUNDLE): proof.ca_bundle}
         engine.put(container, WORK, [tar_of(files)])
         if proof.config.test_command:

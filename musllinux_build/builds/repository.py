@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.policy import Policy
-from musllinux_build.project import tar_stream
+from musllinux_build.tarstream import tar_stream
 
 _PLACE = "var/cache/musllinux-build/apk"
 _LIST = "/etc/apk/repositories"
@@ -31,6 +32,12 @@ class RepositoryDirectory:
     def _branch(self) -> str:
         major, minor, *_ = self.policy.row.base.split(".")
         return f"v{major}.{minor}"
+
+    @property
+    def digest(self) -> str:
+        """Of the index, which names every package with its checksum."""
+        index = self.path / self._branch / "main" / self.arch.row.apk / "APKINDEX.tar.gz"
+        return hashlib.sha256(index.read_bytes()).hexdigest()
 
     def tar(self) -> Iterator[bytes]:
         """Packages, index and keys, to unpack at ``/``."""

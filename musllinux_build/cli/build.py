@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host import ca_bundle, index_settings, tracked_files
-from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
+from musllinux_build.cli.closing import show_plan, show_report
 from musllinux_build.cli.main import show_error
-from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
+from musllinux_build.cli.options import (
+    Lines,
+    cache_directory,
+    option,
+    progress,
+    supplies_from,
+    supply_options,
+    verbosity_options,
+)
 from musllinux_build.config import (
     Config,
     parse_arch,
@@ -28,12 +37,16 @@ from musllinux_build.config import (
     parse_policy,
     parse_python,
 )
-from musllinux_build.errors import UsageError
+from musllinux_build.errors import MusllinuxBuildError, UsageError
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.plan import Plan, plan
 from musllinux_build.project import Project, read_project, source_tar
-from musllinux_build.report import Report, human_size, table_rows
+from musllinux_build.report import Report, distinct_errors, error_json
 
+if TYPE_CHECKING:
+    from musllinux_build.builds.workshop import Host
+
+KEPT_LOGS = 20
 T = TypeVar("T")
 
 
@@ -55,7 +68,9 @@ T = TypeVar("T")
 @option("--before-build", metavar="SCRIPT", help="Runs before each wheel's build.")
 @option("--environment", metavar="'A=1 B=2'", help="Variables of every command; $NAME is expanded.")
 @option("--test-command", metavar="SCRIPT", help="Runs on every stock Alpine after the import.")
-@option("--test-requires", multiple=True, metavar="REQUIREMENT", help="Installed before the test command.")
+@option(
+    "--test-requires", multiple=True, type=Lines(), metavar="REQUIREMENT", help="Installed before the test command."
+)
 @option("--pull", type=click.Choice(["missing", "always", "never"]), help="When to ask a registry for images.")
 @option("--registry", metavar="PREFIX", help="Where images are pulled from: PREFIX/musllinux_1_2_x86_64.")
 @option(
@@ -76,27 +91,33 @@ T = TypeVar("T")
 @verbosity_options
 def build(**given: Any) -> int:
     """Build the wheels of the project (a directory or an sdist) in SOURCE, this directory by default."""
-    project = read_project(given["source"])
-    config = _configured(parse_config(project.table), given)
-    supplies = _supplies(given)
-    chosen = plan(
-        config,
-        pythons=supplies.pythons(),
-        requires_python=project.requires_python,
-        native=_native(),
-    )
+    try:
+        return _run(given)
+    except MusllinuxBuildError as error:
+        if given["as_json"]:
+            click.echo(json.dumps(error_json(error), indent=2))
+        raise
+
+
+def _run(given: Mapping[str, Any]) -> int:
+    lines = progress(given["verbose"], given["quiet"])
+    with lines.step("configuration"):
+        project = read_project(given["source"])
+        config = _configured(parse_config(project.table), given)
+        supplies = supplies_from(given)
     if given["dry_run"]:
-        _show_plan(chosen, as_json=given["as_json"])
+        native = Arch.from_machine(platform.machine()) or Arch.X86_64
+        show_plan(_plan(project, config, supplies, native), as_json=given["as_json"])
         return 0
-    if not chosen.targets:
-        reasons = sorted({skip.reason for skip in chosen.skipped})
-        raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
-    report = _build(Asked(project=project, config=config, plan=chosen, supplies=supplies), given)
-    _show_report(report, as_json=given["as_json"])
-    for outcome in report.outcomes:
-        if outcome.error is not None:
-            show_error(outcome.error)
+    report = _build(Asked(project=project, config=config, supplies=supplies), given, lines)
+    show_report(report, as_json=given["as_json"])
+    for error in distinct_errors(report):
+        show_error(error)
     return report.exit_code
+
+
+def _plan(project: Project, config: Config, supplies: Supplies, native: Arch) -> Plan:
+    return plan(config, pythons=supplies.pythons(), requires_python=project.requires_python, native=native)
 
 
 def _configured(config: Config, given: Mapping[str, Any]) -> Config:
@@ -106,6 +127,8 @@ def _configured(config: Config, given: Mapping[str, Any]) -> Config:
         UsageError: all mistakes together.
     """
     problems: list[str] = []
+    if given["only"] and (given["arch"] or given["policy"] or given["python"]):
+        problems.append("--only already names architecture, policy and Python; leave the others out")
     changes: dict[str, Any] = {}
     for name, (field, parse) in _PARSED.items():
         if given[name]:
@@ -135,81 +158,63 @@ _PARSED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 _PLAIN = ("only", "before_all", "before_build", "test_command", "pull", "registry", "verify")
 
 
-def _native() -> Arch:
-    return Arch.from_machine(platform.machine()) or Arch.X86_64
-
-
-def _supplies(given: Mapping[str, Any]) -> Supplies:
-    return Supplies.chosen(
-        offline=given["offline"],
-        base_archives=given["base_archives"],
-        source_mirror=given["source_mirror"],
-        apk_mirror=given["apk_mirror"],
-        lock=given["lock"],
-        fetch=HostFetch(cache=cache_directory() / "downloads"),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is to be done, as far as it is known without an engine."""
 
     project: Project
     config: Config
-    plan: Plan
     supplies: Supplies
 
 
-def _build(asked: Asked, given: Mapping[str, Any]) -> Report:
+def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Report:
     # Imported here: they bring the engine's SDK, which --dry-run does without.
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
-    from musllinux_build.builds.pipeline import Host, Run, build_all  # noqa: PLC0415
+    from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
+    from musllinux_build.builds.workshop import Run  # noqa: PLC0415
     from musllinux_build.cli.wiring import make_supply  # noqa: PLC0415
 
-    lines = progress(given["verbose"], given["quiet"])
-    output: Path = given["output"]
     with signals_as_errors():
         with lines.step("engine"):
             engine = connect()
-        with lines.step("read the source"):
-            source = b"".join(source_tar(asked.project, tracked_files, leave_out=[output]))
-        host = Host(
-            source=source,
-            index=index_settings(with_credentials=given["index_credentials"]),
-            ca_bundle=ca_bundle(given["ca_bundle"], os.environ),
-            output=output,
-            logs=cache_directory() / "logs",
-            fail_fast=not given["keep_going"],
-        )
+        native = engine.info().arch or Arch.X86_64
+        with lines.step("plan"):
+            chosen = _plan(asked.project, asked.config, asked.supplies, native)
+        for skip in chosen.skipped:
+            lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")
+        if not chosen.targets:
+            reasons = sorted({skip.reason for skip in chosen.skipped})
+            raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
+        host = _host(asked, given, lines)
+        lines.detail(f"logs: {host.logs}")
         session = Session(engine, lines, verbose_output=given["verbose"] > 1)
         with closing(session):
             supply = make_supply(session, asked.config, asked.supplies, cache_directory())
-            return build_all(Run(session=session, config=asked.config, host=host, supply=supply), asked.plan)
+            return build_all(Run(session=session, config=asked.config, host=host, supply=supply), chosen)
 
 
-def _show_plan(chosen: Plan, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(chosen.to_json(), indent=2))
-        return
-    for target in chosen.targets:
-        click.echo(target.identifier)
-    for skip in chosen.skipped:
-        click.echo(f"{skip.target.identifier}  skipped: {skip.reason}", err=True)
+def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Host:
+    from musllinux_build.builds.workshop import Host  # noqa: PLC0415 - as in _build
+
+    with lines.step("read the source"):
+        source = b"".join(source_tar(asked.project, tracked_files, leave_out=[given["output"]]))
+    return Host(
+        source=source,
+        index=index_settings(with_credentials=given["index_credentials"]),
+        ca_bundle=ca_bundle(given["ca_bundle"], os.environ),
+        output=given["output"],
+        logs=log_directory(asked.project.path),
+        fail_fast=not given["keep_going"],
+    )
 
 
-def _show_report(report: Report, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-        return
-    console = Console(width=None if Console().is_terminal else 200)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    headings: Sequence[str] = ("wheel", "size", "time", "musl", "grafted")
-    for heading in headings:
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("size", "time") else "left")
-    for name, size, sha256, took, floor, grafted in table_rows(report):
-        table.add_row(f"{name}\n[dim]{sha256}[/]", size, took, floor if floor == "-" else f">= {floor}", grafted)
-    console.print(table, highlight=False)
-    total = sum(outcome.wheel.size for outcome in report.outcomes if outcome.wheel)
-    done = sum(outcome.wheel is not None for outcome in report.outcomes)
-    console.print(f"{done} of {len(report.outcomes)} wheels, {human_size(total)}", highlight=False)
+def log_directory(project: Path) -> Path:
+    """A directory of its own for this run's logs; those of the last KEPT_LOGS runs stay."""
+    logs = cache_directory() / "logs"
+    runs = sorted(logs.iterdir()) if logs.is_dir() else []
+    for old in runs[: max(0, len(runs) - KEPT_LOGS + 1)]:
+        shutil.rmtree(old, ignore_errors=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = project.resolve().name.removesuffix(".tar.gz")
+    return logs / f"{stamp}-{os.getpid()}-{name}"

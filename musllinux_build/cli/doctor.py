@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from musllinux_build.adapters.docker_sdk import DockerEngine, connect
+from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint
+from musllinux_build.adapters.docker_sdk import ask, connect, find_endpoint
 from musllinux_build.adapters.host import ca_bundle, index_settings
 from musllinux_build.adapters.machine import (
     binfmt_entries,
     free_bytes,
+    images_directory,
     install,
     interpreter_version,
     register_binfmt,
@@ -21,24 +25,28 @@ from musllinux_build.adapters.machine import (
     start_engine,
 )
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import Session
+from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import CA_BUNDLE, WORK, base_environment
 from musllinux_build.cli.options import option, progress, verbosity_options
+from musllinux_build.config import parse_arch
 from musllinux_build.doctor import (
+    BinfmtEntry,
     Check,
     Emulation,
     State,
     check_certificates,
     check_disk,
     check_emulation,
+    check_engine,
     check_index,
+    check_no_engine,
     to_json,
     worst,
 )
-from musllinux_build.errors import EngineError
+from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.policy import Policy
-from musllinux_build.ports import ContainerSpec, Progress
+from musllinux_build.ports import ContainerSpec, EngineInfo, Progress
 from musllinux_build.probe import executes, probe_elf
 from musllinux_build.project import tar_of
 
@@ -54,99 +62,150 @@ _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @verbosity_options
 def doctor(*, fix: bool, arch: Sequence[str], ca_bundle: Path | None, as_json: bool, verbose: int, quiet: int) -> int:
-    """Check engine, emulation, disk, certificates and index; exit status 3 when something is missing."""
+    """Check engine, emulation, disk, certificates and index; exit status 3 when something is missing.
+
+    Without --arch the engine's own architecture has to run; with it, those that are named.
+    """
     lines = progress(verbose, quiet)
-    archs = [Arch(name) for name in arch] or list(Arch)
-    if fix:
-        require_mendable()
-        _mend(archs, lines)
-    checks = _examine(archs, _bundle(ca_bundle), lines)
+    wanted = Wanted(archs=_parse_archs(arch) or tuple(Arch), named=bool(arch), bundle=_bundle(ca_bundle))
+    with signals_as_errors():
+        if fix:
+            _mend(find_endpoint(os.environ), wanted.archs, lines)
+        checks = _examine(wanted, lines)
     if as_json:
         click.echo(json.dumps(to_json(checks), indent=2))
     else:
         for check in checks:
             click.echo(f"{_MARKS[check.state]}  {check.name:<14} {check.found}")
-            if check.mend:
-                click.echo(f"{'':25}→ {check.mend}")
+            for line in check.mend.splitlines():
+                click.echo(f"{'':25}→ {line}")
     return EngineError.exit_code if worst(checks) is State.FAILED else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to look at: ``named`` architectures have to run, ``bundle`` is what containers get to trust."""
+
+    archs: Sequence[Arch]
+    named: bool
+    bundle: bytes
 
 
 def _bundle(chosen: Path | None) -> bytes:
     return ca_bundle(chosen, os.environ)
 
 
-def _answers() -> bool:
+def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:
+    """Each named architecture once; UsageError with the near miss for one that is not known."""
     try:
-        connect()
+        return tuple(dict.fromkeys(arch for word in words for arch in parse_arch(word)))
+    except ValueError as error:
+        raise UsageError(f"--arch: {error}") from error
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    try:
+        ask(endpoint)
     except EngineError:
         return False
     return True
 
 
-def _mend(archs: Sequence[Arch], lines: Progress) -> None:
+def _mend(endpoint: Endpoint, archs: Sequence[Arch], lines: Progress) -> None:
     """Only what is missing: a working engine or emulator, whoever brought it, stays as it is."""
-    if not _answers():
+    _require_here(endpoint)
+    require_mendable()
+    if not _answers(endpoint):
         install(ENGINE_PACKAGES, lines)
-        start_engine(_answers, lines)
-    session = Session(connect(), lines)
-    missing = [arch for arch in archs if not _executes(session, arch)]
+        start_engine(lambda: _answers(endpoint), lines)
+    engine = connect(environment=os.environ)
+    own = engine.info().arch
+    with closing(Session(engine, lines)) as session:
+        missing = [arch for arch in archs if arch is not own and not executes(session, arch)]
     if missing:
         install(EMULATION_PACKAGES, lines)
         register_binfmt(missing, lines)
 
 
-def _executes(session: Session, arch: Arch) -> bool:
-    try:
-        return executes(session, arch)
-    except EngineError:
-        return False
+def _require_here(endpoint: Endpoint) -> None:
+    """Raise UsageError when mending this machine does not mend the engine that is named."""
+    if endpoint.local and (endpoint.default or _answers(endpoint)):
+        return
+    place = "mends this machine" if not endpoint.local else f"starts the engine at {DEFAULT_SOCKET}"
+    raise UsageError(
+        f"doctor --fix {place}, and the engine in use is {endpoint}",
+        resolution="Run it where that engine is, or use the engine of this machine:"
+        " unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
+    )
 
 
-def _examine(archs: Sequence[Arch], bundle: bytes, lines: Progress) -> list[Check]:
+def _examine(wanted: Wanted, lines: Progress) -> list[Check]:
+    local = True
     try:
-        engine = connect()
+        local = find_endpoint(os.environ).local
+        engine = connect(environment=os.environ)
     except EngineError as error:
-        why = error.details.splitlines()[0] if error.details else error.brief
-        return [Check(name="engine", state=State.FAILED, found=why, mend="musllinux-build doctor --fix")]
-    info = engine.info()
-    described = f"{info.name} {info.version}, API {info.api[0]}.{info.api[1]}, {info.machine}"
-    checks = [Check(name="engine", state=State.OK, found=described)]
-    entries = binfmt_entries()
-    for arch in archs:
-        header = probe_elf(arch)
-        entry = next((item for item in entries if item.enabled and item.magic and item.matches(header)), None)
-        seen = Emulation(
+        untried = [_emulation(arch, wanted, None, local=local) for arch in wanted.archs]
+        disk = [check_disk(free_bytes(images_directory()), images_directory())] if local else []
+        return [check_no_engine(error), *untried, *disk, check_certificates(wanted.bundle)]
+    with closing(Session(engine, lines)) as session:
+        info, root = engine.info(), engine.root_directory()
+        return [
+            check_engine(info, str(engine.endpoint)),
+            *(_emulation(arch, wanted, (session, info), local=local) for arch in wanted.archs),
+            check_disk(free_bytes(root) if local else None, root),
+            check_certificates(wanted.bundle),
+            _index_check(session, info.arch, wanted.bundle),
+        ]
+
+
+def _emulation(arch: Arch, wanted: Wanted, asked: tuple[Session, EngineInfo] | None, *, local: bool) -> Check:
+    runs, untried = _try(asked[0], arch) if asked else (None, "no engine")
+    own = asked[1].arch if asked else None
+    entry = _entry(arch) if local else None
+    return check_emulation(
+        Emulation(
             arch=arch,
-            executes=_executes(Session(engine, lines), arch),
-            native=info.arch is not None and arch.runs_natively_on(info.arch),
+            executes=runs,
+            untried=untried,
+            native=own is not None and arch.runs_natively_on(own),
             entry=entry,
             qemu=interpreter_version(entry.interpreter) if entry else "",
+            local=local,
+            required=wanted.named or arch is own,
         )
-        checks.append(check_emulation(seen))
-    root = engine.root_directory()
-    checks.append(check_disk(free_bytes(root), root))
-    checks.append(check_certificates(bundle))
-    checks.append(_index_check(engine, info.arch, bundle))
-    return checks
+    )
 
 
-def _index_check(engine: DockerEngine, arch: Arch | None, bundle: bytes) -> Check:
+def _try(session: Session, arch: Arch) -> tuple[bool | None, str]:
+    """Whether containers execute ``arch``, or None and why that is not known."""
+    try:
+        return executes(session, arch), ""
+    except (EngineError, ImageError) as error:
+        return None, error.brief
+
+
+def _entry(arch: Arch) -> BinfmtEntry | None:
+    """The entry of this machine that serves ``arch``."""
+    header = probe_elf(arch)
+    return next((item for item in binfmt_entries() if item.enabled and item.magic and item.matches(header)), None)
+
+
+def _index_check(session: Session, arch: Arch | None, bundle: bytes) -> Check:
     """Ask the index with pip in a container of our own image: what a build will do."""
     ref = image_reference(DEFAULT_REGISTRY, Policy.MUSLLINUX_1_2, arch or Arch.X86_64)
+    engine = session.engine
     image = engine.image(ref)
     if image is None:
         return check_index(None, "")
     said: list[bytes] = []
     append: Callable[[bytes], None] = said.append
     spec = ContainerSpec(image=ref, platform=(arch or Arch.X86_64).oci_platform, purpose="doctor")
-    container = engine.create(spec)
-    try:
-        engine.run(container, ["mkdir", "-p", WORK])
+    with session.container(spec) as container:
+        session.check(container, ["mkdir", "-p", WORK])
         engine.put(container, WORK, [tar_of({Path(CA_BUNDLE).name: bundle})])
         environment = base_environment(image.env, index_settings(with_credentials=False), with_ca=bool(bundle))
         script = "set -- /opt/python/*/bin/python; exec $1 -m pip --retries 0 --timeout 15 index versions pip"
         status = engine.run(container, ["/bin/sh", "-c", script], env=environment, on_output=append)
-    finally:
-        engine.remove(container)
     lines = b"".join(said).decode(errors="replace").strip().splitlines()
     return check_index(status, lines[-1] if lines else "no answer")

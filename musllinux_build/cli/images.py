@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
 from musllinux_build.errors import ImageError, UsageError, near_miss
 from musllinux_build.images.build import build_image, file_sha256
@@ -44,10 +46,12 @@ def build(**given: Any) -> int:
         fetch=HostFetch(cache=cache_directory() / "downloads"),
     )
     lines = progress(given["verbose"], given["quiet"])
-    engine = connect()
-    for policy, arch in _targets(supplies.lock, given["policy"], given["arch"]):
-        info = build_image(engine, policy, arch, supplies, lines, pythons=given["python"], registry=given["registry"])
-        click.echo(f"{policy.platform_tag(arch)} {info.id} {info.size // 1_000_000} MB")
+    targets = _targets(supplies.lock, given["policy"], given["arch"])
+    names = {"pythons": given["python"], "registry": given["registry"]}
+    with signals_as_errors(), closing(Session(connect(), lines)) as session:
+        for policy, arch in targets:
+            info = build_image(session.engine, policy, arch, supplies, lines, **names)
+            click.echo(f"{policy.platform_tag(arch)} {info.id} {info.size // 1_000_000} MB")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 
 from musllinux_build.adapters.console import ConsoleProgress
+from musllinux_build.adapters.host_fetch import HostFetch
+from musllinux_build.images.supplies import Supplies
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +22,16 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     word = next(name for name in names if name.startswith("--")).removeprefix("--").partition("/")[0]
     settings.setdefault("envvar", f"MUSLLINUX_BUILD_{word.upper().replace('-', '_')}")
     return click.option(*names, **settings)
+
+
+class Lines(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
+    """Texts with spaces in them, one per line in the environment."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The lines that are not empty."""
+        return [line.strip() for line in rv.splitlines() if line.strip()]
 
 
 def verbosity_options(command: F) -> F:
@@ -40,6 +52,13 @@ def supply_options(command: F) -> F:
     ):
         command = option(name, **settings)(command)
     return command
+
+
+def supplies_from(given: Mapping[str, Any]) -> Supplies:
+    """What ``supply_options`` say, over the shipped lock and the network."""
+    names = ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")
+    fetch = HostFetch(cache=cache_directory() / "downloads")
+    return Supplies.chosen(**{name: given[name] for name in names}, fetch=fetch)
 
 
 def progress(verbose: int, quiet: int) -> ConsoleProgress:

@@ -9,9 +9,9 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.adapters.patchelf import find_patcher
 from musllinux_build.arch import Arch
-from musllinux_build.builds.pipeline import Supply
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
+from musllinux_build.builds.workshop import Supply
 from musllinux_build.config import Config
 from musllinux_build.errors import EngineError, ImageError
 from musllinux_build.images.build import build_image, ensure_base
@@ -82,20 +82,20 @@ def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy
     engine, lines = session.engine, session.progress
     ref = image_reference(config.registry or DEFAULT_REGISTRY, policy, arch)
     local = engine.image(ref)
-    if config.pull == "never" or (config.pull == "missing" and local is not None):
-        if local is None:
-            raise ImageError(
-                f"{ref} is not here and --pull is never",
-                resolution=f"musllinux-build images build --policy {policy.value} --arch {arch.value}",
-            )
+    if local is not None and config.pull != "always":
         return local
-    if not supplies.offline:
+    if config.pull == "never":
+        raise ImageError(
+            f"{ref} is not here and --pull is never",
+            resolution=f"musllinux-build images build --policy {policy.value} --arch {arch.value}",
+        )
+    if supplies.offline:
+        lines.note("no registry is asked: --offline")
+    else:
         try:
             with lines.step(f"pull {ref}"):
                 return engine.pull(ref, arch.oci_platform)
         except ImageError as error:
             lines.note(f"{ref} is not to be had from its registry: {error.details or error.brief}")
-    if local is not None:
-        return local
     lines.note(f"building {ref} from the shipped Dockerfile; later runs find it here")
-    return build_image(engine, policy, arch, supplies, lines)
+    return build_image(engine, policy, arch, supplies, lines, registry=config.registry or DEFAULT_REGISTRY)

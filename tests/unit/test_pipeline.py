@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,23 +15,25 @@ import pytest
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import ElfEdit
-from musllinux_build.builds.pipeline import Host, Run, Supply, build_all
+from musllinux_build.builds.pipeline import build_all, serves
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import DIST
+from musllinux_build.builds.workshop import Host, Run, Supply
 from musllinux_build.config import Config
 from musllinux_build.errors import ImageError
 from musllinux_build.plan import Plan, Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
-from musllinux_build.project import tar_of
 from musllinux_build.python import PythonTag
-from musllinux_build.report import Report, table_rows
+from musllinux_build.report import Report, distinct_errors, table_rows
+from musllinux_build.tarstream import tar_of
 from tests.elfgen import Obj, build
 from tests.fakes import FakeEngine, File, ListProgress
 from tests.wheelgen import WheelSpec, build_wheel
 
 IMAGE, STOCK = "ours:1", "stock:1"
 Answer = tuple[int, bytes] | None
+EXTENSION = build(Obj(needed=["libc.musl-x86_64.so.1"], exports=["PyInit_x"], undefined=["malloc"]))
 
 
 def target(arch: Arch = Arch.X86_64, minor: int = 13) -> Target:
@@ -38,8 +42,7 @@ def target(arch: Arch = Arch.X86_64, minor: int = 13) -> Target:
 
 def wheel(python: str = "cp313", *, pure: bool = False) -> tuple[str, bytes]:
     tag = "py3-none-any" if pure else f"{python}-{python}-linux_x86_64"
-    extension = build(Obj(needed=["libc.musl-x86_64.so.1"], exports=["PyInit_x"], undefined=["malloc"]))
-    files = {"x.py": b""} if pure else {"x.cpython-313-x86_64-linux-musl.so": extension}
+    files = {"x.py": b""} if pure else {"x.cpython-313-x86_64-linux-musl.so": EXTENSION}
     return f"demo-1.0-{tag}.whl", build_wheel(WheelSpec(files=files, tag=tag))
 
 
@@ -142,7 +145,7 @@ def test_a_wheel_is_built_tagged_proven_and_written(bench: Bench) -> None:
     assert bench.project.seen[0] == "build"
     assert sorted(bench.project.seen[1:]) == ["-c", "-c", "pip", "pip"]
     assert report.exit_code == 0
-    assert table_rows(report)[0][0] == bench.written[0]
+    assert table_rows(report)[0].name == bench.written[0]
 
 
 def test_no_container_is_left_and_none_has_a_host_mount(bench: Bench) -> None:
@@ -170,7 +173,15 @@ def test_before_all_runs_once_and_its_image_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "runs"), [("apk add yaml-dev", 1), ("apk add a b && apk add c", 1), ("make deps", 2), ("apk add $X", 2)]
+    ("script", "runs"),
+    [
+        ("apk add yaml-dev", 1),
+        ("apk add --no-cache a=1.2-r3 b && apk add c", 1),
+        ("make deps", 2),
+        ("apk add $X", 2),
+        ("apk add --allow-untrusted {project}/x.apk", 2),
+        ("apk add x > /project/y", 2),
+    ],
 )
 def test_a_script_that_may_read_the_source_runs_again_when_it_changes(tmp_path: Path, script: str, runs: int) -> None:
     bench = Bench(tmp_path, Config(before_all=script))
@@ -179,7 +190,7 @@ def test_a_script_that_may_read_the_source_runs_again_when_it_changes(tmp_path: 
     changed = Host(source=tar_of({"setup.py": b"#"}), index={}, ca_bundle=b"ca", output=host.output, logs=host.logs)
     bench.run = Run(session=bench.run.session, config=bench.run.config, host=changed, supply=bench.run.supply)
     bench.build(target())
-    assert bench.project.seen.count(script) == runs
+    assert bench.project.seen.count(script.replace("{project}", "/project")) == runs
 
 
 @pytest.mark.parametrize(("step", "code"), [("build", 4), ("before", 4), ("pip", 10), ("-c", 10), ("test", 10)])
@@ -218,7 +229,7 @@ def test_a_pure_project_has_its_own_code_and_advice(bench: Bench) -> None:
     (outcome,) = bench.build(target()).outcomes
     assert outcome.error is not None
     assert outcome.error.exit_code == 7
-    assert "python -m build" in outcome.error.resolution
+    assert "py3-none-any" in outcome.error.resolution
 
 
 def test_a_wheel_that_is_none(bench: Bench) -> None:
@@ -281,3 +292,54 @@ def test_a_signal_ends_the_run_and_leaves_nothing(bench: Bench, number: signal.S
     bench.run.session.close()
     assert not bench.engine.boxes
     assert bench.written == []
+
+
+def test_one_abi3_wheel_serves_every_later_python_and_is_proven_with_each(bench: Bench) -> None:
+    abi3 = build_wheel(WheelSpec(files={"x.abi3.so": EXTENSION}, tag="cp311-abi3-linux_x86_64"))
+    bench.project.wheels = lambda _: {"demo-1.0-cp311-abi3-linux_x86_64.whl": abi3}
+    report = bench.build(target(minor=11), target(minor=13))
+    assert report.exit_code == 0
+    assert bench.project.seen.count("build") == 1
+    assert bench.project.seen.count("pip") == 4
+    first, second = report.outcomes
+    assert second.same_as == bench.written[0]
+    assert first.wheel is not None
+    assert first.wheel.sha256 == hashlib.sha256((bench.output / bench.written[0]).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "expected"),
+    [
+        ("x-1-cp311-abi3-musllinux_1_2_x86_64.whl", PythonTag(3, 13), True),
+        ("x-1-cp313-abi3-musllinux_1_2_x86_64.whl", PythonTag(3, 11), False),
+        ("x-1-cp311-abi3-musllinux_1_2_x86_64.whl", PythonTag(3, 13, free_threaded=True), False),
+        ("x-1-py3-none-musllinux_1_2_x86_64.whl", PythonTag(3, 13, free_threaded=True), True),
+        ("x-1-cp311-cp311-musllinux_1_2_x86_64.whl", PythonTag(3, 13), False),
+        ("x-1-cp313-none-musllinux_1_2_x86_64.whl", PythonTag(3, 14), False),
+    ],
+)
+def test_which_wheel_serves_which_python(name: str, python: PythonTag, expected: bool) -> None:
+    assert serves(name, python) is expected
+
+
+def test_a_wheel_for_any_platform_with_compiled_code_is_not_pure(bench: Bench) -> None:
+    data = build_wheel(WheelSpec(files={"x/lib.so": EXTENSION}, tag="py3-none-any", purelib="true"))
+    bench.project.wheels = lambda _: {"demo-1.0-py3-none-any.whl": data}
+    (outcome,) = bench.build(target()).outcomes
+    assert outcome.error is None or outcome.error.exit_code != 7
+
+
+def test_a_pure_project_ends_the_run_and_is_told_once(bench: Bench) -> None:
+    bench.project.wheels = lambda _: dict([wheel(pure=True)])
+    report = bench.build(target(minor=11), target(minor=13))
+    assert len(report.outcomes) == 1
+    assert [row.remark for row in table_rows(report)][-1] == "not reached"
+    assert len(distinct_errors(report)) == 1
+
+
+def test_an_image_without_the_python(bench: Bench) -> None:
+    info = bench.known(f"{IMAGE}-x86_64")
+    bench.images = lambda _policy, _arch: replace(info, labels={"org.musllinux-build.pythons": "3.11.2"})
+    (outcome,) = bench.build(target()).outcomes
+    assert isinstance(outcome.error, ImageError)
+    assert "only 3.11" in outcome.error.brief

@@ -1,0 +1,172 @@
+"""What every wheel of one architecture and policy starts from: the image, the compilers, and what before-all left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.audit.apply import Patcher
+from musllinux_build.builds.repository import RepositoryDirectory
+from musllinux_build.builds.session import Log, Session
+from musllinux_build.builds.steps import CA_BUNDLE, DIST, PROJECT, WORK, base_environment, before_all_step
+from musllinux_build.config import Config
+from musllinux_build.errors import EmulationError, ImageError
+from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
+from musllinux_build.ports import LABEL, ContainerSpec, ImageInfo, Sysroot
+from musllinux_build.probe import executes
+from musllinux_build.report import human_size
+from musllinux_build.tarstream import tar_of
+from musllinux_build.toolchain import TOOLCHAIN_MOUNT
+
+POLICY_LABEL = "org.musllinux-build.policy"
+# The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
+_PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
+_APK_ONLY = re.compile(rf"\s*{_PACKAGES}\s*(?:(?:&&|;|\n)\s*{_PACKAGES}\s*)*;?\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the machine gives to a run, gathered once at the edge."""
+
+    source: bytes
+    index: Mapping[str, str]
+    ca_bundle: bytes
+    output: Path
+    logs: Path
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """How images and the toolchain are had; each function may take minutes and reports its own steps."""
+
+    image: Callable[[Policy, Arch], ImageInfo]
+    stock: Callable[[str, Arch], ImageInfo]
+    toolchain: Callable[[], str]
+    """The name of the volume with the native compilers."""
+    apk_mirror: Callable[[Policy, Arch], RepositoryDirectory | None]
+    """A local package repository for ``before-all``, None when the image's own repositories are used."""
+    patcher: Patcher
+    sysroot: Callable[[str], Sysroot]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One invocation: the engine's session, what was asked, and what the machine and the network give."""
+
+    session: Session
+    config: Config
+    host: Host
+    supply: Supply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What all wheels of one architecture and policy start from.
+
+    ``start`` is the image a wheel's container is created from: ``image``, or ``image`` after ``before-all``;
+    ``toolchain`` the volume with the native compilers.
+    """
+
+    image: ImageInfo
+    start: str
+    toolchain: str
+    environment: Mapping[str, str]
+
+
+def open_workshop(run: Run, target: Target) -> Workshop:
+    """Everything up to the first wheel of ``target``'s architecture and policy.
+
+    Raises:
+        EmulationError: the engine does not execute the architecture.
+        ImageError: the image is not to be had, or not what it should be.
+        BuildError: ``before-all`` failed.
+    """
+    arch, policy, session = target.arch, target.policy, run.session
+    with session.progress.step(f"check that {arch.value} runs here"):
+        if not executes(session, arch):
+            raise EmulationError(
+                f"the engine's kernel does not execute {arch.value}",
+                resolution="Register qemu-user with binfmt, as root on Debian or Ubuntu: musllinux-build doctor --fix",
+            )
+    with session.progress.step(f"image {policy.platform_tag(arch)}"):
+        image = run.supply.image(policy, arch)
+        _check_architecture(image, policy, arch)
+    with session.progress.step("native compilers"):
+        toolchain = run.supply.toolchain()
+    environment = base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle))
+    workshop = Workshop(image=image, start=image.id, toolchain=toolchain, environment=environment)
+    if run.config.before_all:
+        workshop = replace(workshop, start=_before_all(run, target, workshop))
+    return workshop
+
+
+def _check_architecture(image: ImageInfo, policy: Policy, arch: Arch) -> None:
+    label = image.labels.get(POLICY_LABEL, policy.value)
+    if image.arch is not arch or label != policy.value:
+        raise ImageError(
+            f"the image for {policy.platform_tag(arch)} is of {label} on {image.architecture}{image.variant or ''}",
+            resolution="Name an image of the wanted architecture, or let it be built: --pull missing",
+        )
+
+
+def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
+    """The image after ``before-all``, kept by what went into it and found again by the next run."""
+    session = run.session
+    mirror = run.supply.apk_mirror(target.policy, target.arch)
+    tag = f"musllinux-build/before-all:{_before_all_key(run, workshop, mirror)}"
+    if session.engine.image(tag) is not None:
+        session.progress.note("before-all: kept from an earlier run")
+        return tag
+    log = Log(run.host.logs / f"before-all-{target.policy.platform_tag(target.arch)}.log", "before-all")
+    with closing(log), build_container(run, target, workshop) as container, session.progress.step("before-all"):
+        if mirror is not None:
+            session.engine.put(container, "/", mirror.tar())
+            session.check(container, ["/bin/sh", "-ec", mirror.enter])
+        session.execute(container, before_all_step(target, run.config, workshop.environment), log)
+        session.check(container, ["/bin/sh", "-c", f"rm -rf {PROJECT} {WORK}"])
+        if mirror is not None:
+            session.check(container, ["/bin/sh", "-ec", mirror.leave])
+        session.engine.stop(container)
+        session.engine.commit(container, tag, {LABEL: "before-all"})
+    return tag
+
+
+def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | None) -> str:
+    """A script that only installs packages gives the same whatever the project's files say."""
+    script, environment = run.config.before_all, sorted(run.config.environment.items())
+    source = "" if _APK_ONLY.fullmatch(script) else hashlib.sha256(run.host.source).hexdigest()
+    packages = mirror.digest if mirror else ""
+    facts = [workshop.image.id, script, environment, workshop.toolchain, source, packages]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[str]:
+    """A container of the start image with the compilers mounted and a fresh source tree in PROJECT."""
+    spec = ContainerSpec(
+        image=workshop.start,
+        platform=target.arch.oci_platform,
+        purpose="build",
+        volumes={workshop.toolchain: TOOLCHAIN_MOUNT},
+    )
+    with run.session.container(spec) as container:
+        engine = run.session.engine
+        with run.session.progress.step(f"copy the source in ({human_size(len(run.host.source))})"):
+            run.session.check(container, ["mkdir", "-p", PROJECT, DIST])
+            if run.host.ca_bundle:
+                engine.put(container, WORK, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
+            engine.put(container, PROJECT, _pieces(run.host.source))
+        yield container
+
+
+def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
