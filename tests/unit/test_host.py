@@ -74,6 +74,13 @@ def test_an_index_with_a_password_is_named_without_it() -> None:
     assert len(warnings) == 2
 
 
+def test_a_line_that_is_not_quoted_as_pip_does() -> None:
+    assert forwarded_index("global.timeout=60\nglobal.retries=five", with_credentials=False) == {
+        "PIP_DEFAULT_TIMEOUT": "60",
+        "PIP_RETRIES": "five",
+    }
+
+
 def test_the_chosen_bundle_must_hold_a_certificate(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nothing")
@@ -184,6 +191,13 @@ def test_a_version_that_only_git_in_the_image_can_say(tmp_path: Path, git: Git) 
     table = tomllib.loads(f'{SCM}version_scheme = "post-release"')
     assert scm_environment(tmp_path / "repo", table, warnings.append) == {}
     assert 'setuptools-scm with version_scheme): before-all = "apk add git"' in warnings[0]
+
+
+def test_a_repository_without_a_commit_has_no_version(tmp_path: Path, git: Git) -> None:
+    warnings: list[str] = []
+    git("checkout", "-q", "--orphan", "empty")
+    assert scm_environment(tmp_path / "repo", tomllib.loads(SCM), warnings.append) == {}
+    assert "HEAD" in warnings[0]
 
 
 def test_a_shallow_clone_may_count_too_few(tmp_path: Path, git: Git) -> None:

@@ -206,12 +206,22 @@ def test_git_works_in_the_copy_of_a_linked_work_tree(tmp_path: Path, monkeypatch
     git("main", "tag", "v2")
     git("main", "config", "core.bare", "true")
     data = b"".join(source_tar(read_project(tmp_path / "linked"), lambda _: ["setup.py"]))
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        tar.extractall(tmp_path / "copy")
+    (tmp_path / "copy").mkdir()
+    subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(tmp_path / "copy")], check=True, input=data)
     git("main", "config", "core.bare", "false")
     (tmp_path / "main").rename(tmp_path / "moved")
     assert git("copy", "describe", "--tags", "--dirty") == "v1"
     assert git("copy", "rev-parse", "--abbrev-ref", "HEAD") == "linked"
+
+
+def test_what_is_neither_file_directory_nor_link_stays(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    assert "pipe" not in names(read_project(tree))
+
+
+def test_a_setup_cfg_that_is_wrong_says_no_pythons(tmp_path: Path) -> None:
+    (tmp_path / "setup.cfg").write_text("python_requires")
+    assert str(read_project(tmp_path).requires_python) == ""
 
 
 @contextmanager
@@ -233,8 +243,8 @@ def test_what_cannot_be_read_is_named(name: str) -> None:
         root.chmod(0o755)
         (root / "setup.py").touch()
         (root / name).mkdir() if name == "folder" else (root / name).touch()
-        (root / name).chmod(0)
-        with someone_else(), pytest.raises(UsageError, match=rf"{name}\S* cannot be read: Permission denied"):
+        (root / name).chmod(0o111 if name == "folder" else 0)
+        with someone_else(), pytest.raises(UsageError, match=rf"{name} cannot be read: Permission denied"):
             contents(root)
         (root / name).chmod(0o700)
 
