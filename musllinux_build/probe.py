@@ -14,7 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec
-from musllinux_build.project import tar_of
+from musllinux_build.tarstream import tar_of
 
 EXIT_STATUS: Final = 42
 _ADDRESS: Final = 0x400000

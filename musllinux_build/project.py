@@ -20,9 +20,8 @@ from pathlib import Path, PurePosixPath
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from musllinux_build.errors import NotAProjectError, UsageError
-from musllinux_build.tarstream import CHUNK, Content, directory_entry, file_entry
+from musllinux_build.tarstream import CHUNK, Content, directory_entry, file_entry, tar_stream
 from musllinux_build.tarstream import tar_of as tar_of  # noqa: PLC0414 - until its users import it from there
-from musllinux_build.tarstream import tar_stream as tar_stream  # noqa: PLC0414 - the same
 
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg")
 MAXIMUM_SDIST_BYTES = 4 << 30

@@ -13,7 +13,7 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, ImageError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine
-from musllinux_build.project import tar_of
+from musllinux_build.tarstream import tar_of
 from tests.conftest import NEEDED
 from tests.fakes import FakeEngine
 
