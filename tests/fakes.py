@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import posixpath
+import socketserver
 import tarfile
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, ImageError
@@ -284,3 +289,27 @@ class ListProgress:
 
     def warn(self, text: str) -> None:
         self.lines.append(text)
+
+
+@contextmanager
+def answering(socket: Path, version: Mapping[str, object]) -> Iterator[str]:
+    """The address of something that answers every question with ``version``, as an engine answers ``/version``."""
+    body = json.dumps(version).encode()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with socketserver.ThreadingUnixStreamServer(str(socket), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"unix://{socket}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -38,8 +38,12 @@ class Endpoint:
     @property
     def default(self) -> bool:
         """Whether this is where a distribution's own daemon listens; ``/var/run`` is ``/run`` (FHS 3.0, 5.13)."""
-        path = self.url.partition("://")[2].strip("/").removeprefix("var/")
-        return self.local and path == "run/docker.sock"
+        return self.local and self.path.removeprefix("/var") == "/run/docker.sock"
+
+    @property
+    def path(self) -> str:
+        """The path of the socket of a local engine; ``unix://var/run`` means ``/var/run`` too."""
+        return "/" + self.url.partition("://")[2].strip("/")
 
     def __str__(self) -> str:
         return f"{self.url} ({self.named_by})" if self.named_by else self.url

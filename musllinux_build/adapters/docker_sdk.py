@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -34,9 +35,7 @@ from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, I
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 PIDS_LIMIT = 4096
 TIMEOUT_SECONDS = 3600
-ANSWER_SECONDS = 15
-"""How long an engine may take to say its version; all else it may do at its own pace."""
-
+ANSWER_SECONDS = 15  # for its version; all else an engine may do at its own pace
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
 
@@ -86,11 +85,12 @@ def find_endpoint(environment: Mapping[str, str]) -> Endpoint:
     if found is None:
         raise EngineError(
             f"there is no docker context {name}, which {origin.removeprefix('docker ')} names",
-            resolution="Name one that docker has (docker context ls), or: docker context use default",
+            # The SDK looks beside config.json alone, and a new context does not write that.
+            resolution="Name one that docker has (docker context ls), and once: docker context use NAME",
         )
-    if name == "default":
-        return Endpoint(url=str(found.Host or DEFAULT_SOCKET))
-    return Endpoint(url=str(found.Host or DEFAULT_SOCKET), named_by=f"{origin} {name}", tls=found.TLSConfig)
+    # The built-in context has no certificates and no name worth telling.
+    named_by = "" if name == "default" else f"{origin} {name}"
+    return Endpoint(url=str(found.Host or DEFAULT_SOCKET), named_by=named_by, tls=found.TLSConfig)
 
 
 def ask(endpoint: Endpoint) -> EngineInfo:
@@ -99,18 +99,23 @@ def ask(endpoint: Endpoint) -> EngineInfo:
     Raises:
         EngineError: nothing does within ANSWER_SECONDS; with the remedy for its cause.
     """
-    client = None
     try:
+        _knock(endpoint)
         # Any version that the SDK takes: the question itself has none.
-        client = _client(endpoint, f"{MINIMUM_API[0]}.{MINIMUM_API[1]}", ANSWER_SECONDS)
-        return engine_info(client.version(api_version=False))
+        with closing(_client(endpoint, f"{MINIMUM_API[0]}.{MINIMUM_API[1]}", ANSWER_SECONDS)) as client:
+            return engine_info(client.version(api_version=False))
     except MusllinuxBuildError:
         raise
     except Exception as error:  # SSH has errors of its own, TLS too; all of them mean the same here
         raise no_answer(endpoint, error) from error
-    finally:
-        if client is not None:
-            client.close()
+
+
+def _knock(endpoint: Endpoint) -> None:
+    """Raise the system's own error when nobody listens at a socket; the SDK would wrap it and leak the socket."""
+    if endpoint.local:
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.settimeout(ANSWER_SECONDS)
+            visitor.connect(endpoint.path)
 
 
 def _client(endpoint: Endpoint, version: str, timeout: int) -> Any:
@@ -126,7 +131,7 @@ def connect(url: str | None = None, *, environment: Mapping[str, str] | None = N
     endpoint = Endpoint(url=url) if url else find_endpoint(os.environ if environment is None else environment)
     found = ask(endpoint)
     require_new_enough(found)
-    # A client of its own: the SDK gives the timeout to connections when it makes them.
+    # The SDK gives its timeout to connections when it makes them.
     return DockerEngine(_client(endpoint, f"{found.api[0]}.{found.api[1]}", TIMEOUT_SECONDS), endpoint)
 
 

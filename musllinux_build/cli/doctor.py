@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint
+from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint, require_new_enough
 from musllinux_build.adapters.docker_sdk import ask, connect, find_endpoint
 from musllinux_build.adapters.host import ca_bundle, index_settings
 from musllinux_build.adapters.machine import (
@@ -48,7 +48,7 @@ from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ContainerSpec, EngineInfo, Progress
 from musllinux_build.probe import executes, probe_elf
-from musllinux_build.project import tar_of
+from musllinux_build.tarstream import tar_of
 
 ENGINE_PACKAGES = ("docker.io", "iptables", "ca-certificates")
 EMULATION_PACKAGES = ("qemu-user-static",)
@@ -103,21 +103,28 @@ def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:
         raise UsageError(f"--arch: {error}") from error
 
 
-def _answers(endpoint: Endpoint) -> bool:
+def _ask(endpoint: Endpoint) -> EngineInfo | None:
     try:
-        ask(endpoint)
+        return ask(endpoint)
     except EngineError:
-        return False
-    return True
+        return None
 
 
 def _mend(endpoint: Endpoint, archs: Sequence[Arch], lines: Progress) -> None:
-    """Only what is missing: a working engine or emulator, whoever brought it, stays as it is."""
-    _require_here(endpoint)
+    """Only what is missing: a working engine or emulator, whoever brought it, stays as it is.
+
+    Raises:
+        UsageError: mending this machine does not mend the engine in use, or may not be done.
+        EngineError: the engine is too old, or something cannot be installed or started.
+    """
+    found = _ask(endpoint)
+    _require_here(endpoint, answers=found is not None)
+    if found is not None:
+        require_new_enough(found)
     require_mendable()
-    if not _answers(endpoint):
+    if found is None:
         install(ENGINE_PACKAGES, lines)
-        start_engine(lambda: _answers(endpoint), lines)
+        start_engine(lambda: _ask(endpoint) is not None, lines)
     engine = connect(environment=os.environ)
     own = engine.info().arch
     with closing(Session(engine, lines)) as session:
@@ -127,13 +134,12 @@ def _mend(endpoint: Endpoint, archs: Sequence[Arch], lines: Progress) -> None:
         register_binfmt(missing, lines)
 
 
-def _require_here(endpoint: Endpoint) -> None:
-    """Raise UsageError when mending this machine does not mend the engine that is named."""
-    if endpoint.local and (endpoint.default or _answers(endpoint)):
+def _require_here(endpoint: Endpoint, *, answers: bool) -> None:
+    if endpoint.local and (endpoint.default or answers):
         return
-    place = "mends this machine" if not endpoint.local else f"starts the engine at {DEFAULT_SOCKET}"
+    does = f"starts the engine at {DEFAULT_SOCKET}" if endpoint.local else "mends this machine"
     raise UsageError(
-        f"doctor --fix {place}, and the engine in use is {endpoint}",
+        f"doctor --fix {does}, and the engine in use is {endpoint}",
         resolution="Run it where that engine is, or use the engine of this machine:"
         " unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
     )
