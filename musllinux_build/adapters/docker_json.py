@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import json
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -53,10 +52,7 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> EngineError:
     """Why nothing answers at ``endpoint``, with the remedy that fits ``error`` or what caused it."""
     causes = list(_causes(error))
     if any(isinstance(cause, PermissionError) for cause in causes) and endpoint.local:
-        resolution = (
-            f"Add yourself to the docker group (sudo usermod -aG docker {getpass.getuser()}) and log in again,"
-            " or run as root."
-        )
+        resolution = 'Join the docker group (sudo usermod -aG docker "$USER") and log in again, or run as root.'
         return EngineError(
             f"you may not use the container engine at {endpoint}", details=str(error), resolution=resolution
         )
@@ -67,9 +63,9 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> EngineError:
         resolution = "Start Docker, or as root on Debian or Ubuntu: musllinux-build doctor --fix"
     else:
         resolution = (
-            f"Start the engine there, or name another one; {endpoint.named_by or 'this address'} says which is used"
-            " (docker context ls).\nThe engine of this machine is mended, once it is the one that is named, by:"
-            " musllinux-build doctor --fix"
+            "Start the engine at that address, or use another one:"
+            " unset DOCKER_HOST DOCKER_CONTEXT; docker context use default\n"
+            "The engine of this machine is then mended by: musllinux-build doctor --fix"
         )
     return EngineError(f"no container engine answers at {endpoint}", details=str(error), resolution=resolution)
 

@@ -127,7 +127,7 @@ def test_no_engine_names_the_address_and_who_gave_it(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         connect(environment={"DOCKER_HOST": f"unix://{tmp_path}/none"})
     assert f"unix://{tmp_path}/none (DOCKER_HOST)" in caught.value.brief
-    assert "DOCKER_HOST says" in caught.value.resolution
+    assert "unset DOCKER_HOST" in caught.value.resolution
 
 
 @pytest.fixture
