@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from musllinux_build.adapters.console import ConsoleProgress
-from musllinux_build.adapters.host import ca_bundle, index_settings, tracked_files
+from musllinux_build.adapters.host import ca_bundle, index_settings, scm_environment, tracked_files
 from musllinux_build.arch import Arch
 from musllinux_build.cli.closing import show_plan, show_report
 from musllinux_build.cli.main import show_error
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from musllinux_build.builds.workshop import Host
 
 KEPT_LOGS = 20
+PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
 T = TypeVar("T")
 
 
@@ -188,20 +190,34 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Re
             raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
         host = _host(asked, given, lines)
         lines.detail(f"logs: {host.logs}")
+        config = _with_version(asked, lines)
         session = Session(engine, lines, verbose_output=given["verbose"] > 1)
         with closing(session):
-            supply = make_supply(session, asked.config, asked.supplies, cache_directory())
-            return build_all(Run(session=session, config=asked.config, host=host, supply=supply), chosen)
+            supply = make_supply(session, config, asked.supplies, cache_directory())
+            return build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
+
+
+def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:
+    """The configuration with the version that setuptools-scm would find, for containers without git."""
+    config, project = asked.config, asked.project
+    if any(name.startswith(PRETENDED) for name in config.environment):
+        return config
+    installs_git = "git" in config.before_all.split()
+    found = scm_environment(project.path, project.pyproject, lines.detail if installs_git else lines.warn)
+    for name, value in found.items():
+        lines.note(f"{name}={value}")
+    return replace(config, environment={**found, **config.environment})
 
 
 def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Host:
     from musllinux_build.builds.workshop import Host  # noqa: PLC0415 - as in _build
 
     with lines.step("read the source"):
-        source = b"".join(source_tar(asked.project, tracked_files, leave_out=[given["output"]]))
+        listing = partial(tracked_files, warn=lines.warn)
+        source = b"".join(source_tar(asked.project, listing, leave_out=[given["output"]], warn=lines.warn))
     return Host(
         source=source,
-        index=index_settings(with_credentials=given["index_credentials"]),
+        index=index_settings(with_credentials=given["index_credentials"], warn=lines.warn),
         ca_bundle=ca_bundle(given["ca_bundle"], os.environ),
         output=given["output"],
         logs=log_directory(asked.project.path),
