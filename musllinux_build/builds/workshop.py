@@ -90,12 +90,8 @@ def open_workshop(run: Run, target: Target) -> Workshop:
         BuildError: ``before-all`` failed.
     """
     arch, policy, session = target.arch, target.policy, run.session
-    with session.progress.step(f"check that {arch.value} runs here"):
-        if not executes(session, arch):
-            raise EmulationError(
-                f"the engine's kernel does not execute {arch.value}",
-                resolution="Register qemu-user with binfmt, as root on Debian or Ubuntu: musllinux-build doctor --fix",
-            )
+    if arch is not session.engine.info().arch:
+        _require_emulation(session, arch)
     with session.progress.step(f"image {policy.platform_tag(arch)}"):
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
@@ -106,6 +102,15 @@ def open_workshop(run: Run, target: Target) -> Workshop:
     if run.config.before_all:
         workshop = replace(workshop, start=_before_all(run, target, workshop))
     return workshop
+
+
+def _require_emulation(session: Session, arch: Arch) -> None:
+    with session.progress.step(f"check that {arch.value} runs here"):
+        if not executes(session, arch):
+            raise EmulationError(
+                f"the engine's kernel does not execute {arch.value}",
+                resolution="Register qemu-user with binfmt, as root on Debian or Ubuntu: musllinux-build doctor --fix",
+            )
 
 
 def _check_architecture(image: ImageInfo, policy: Policy, arch: Arch) -> None:
