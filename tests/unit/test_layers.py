@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,18 @@ DOORS = {
 BELOW_THE_COMMAND_LINE = [name for name in MODULES if not name.startswith(("cli/", "__main__"))]
 
 
-def imports(module: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+@functools.cache
+def tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / module).read_text())
+
+
+@functools.cache
+def imports(module: str) -> tuple[str, ...]:
+    return tuple(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -52,7 +63,7 @@ def test_only_the_command_line_picks_adapters(module: str) -> None:
 def test_no_exit_and_no_directory_change_below_the_command_line(module: str) -> None:
     calls = [
         node.func.attr
-        for node in ast.walk(ast.parse((PACKAGE / module).read_text()))
+        for node in ast.walk(tree(module))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
     assert not {"chdir", "_exit"} & set(calls)
