@@ -18,10 +18,10 @@ build/pyyaml-$(PYYAML).tar.gz: | $(VENV)/ready
 	$(PYTHON) -m pip download --quiet --no-deps --no-binary=:all: --dest build pyyaml==$(PYYAML)
 
 test: lint unit
-	$(WITH_LAB) $(PYTHON) -m pytest -m engine --durations=10
+	$(WITH_LAB) $(PYTHON) -m pytest tests/contract tests/integration --durations=10
 
 unit: $(VENV)/ready
-	$(PYTHON) -m pytest -q -m "not engine"
+	$(PYTHON) -m pytest -q tests/unit
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
