@@ -129,26 +129,26 @@ def test_a_command_that_is_not_there_fails(engine: Engine, container: str) -> No
 
 
 def test_put_get_and_stat_agree(engine: Engine, container: str) -> None:
-    engine.run(container, ["mkdir", "-p", "/work/here"])
-    engine.put(container, "/work/here", [tar_of({"a/b.txt": b"content", "c": b""}, mode=0o640)])
-    assert contents(engine.get(container, "/work/here")) == {"here/a/b.txt": b"content", "here/c": b""}
-    assert contents(engine.get(container, "/work/here/a/b.txt")) == {"b.txt": b"content"}
-    file = engine.stat(container, "/work/here/a/b.txt")
+    engine.run(container, ["mkdir", "-p", "/area/here"])
+    engine.put(container, "/area/here", [tar_of({"a/b.txt": b"content", "c": b""}, mode=0o640)])
+    assert contents(engine.get(container, "/area/here")) == {"here/a/b.txt": b"content", "here/c": b""}
+    assert contents(engine.get(container, "/area/here/a/b.txt")) == {"b.txt": b"content"}
+    file = engine.stat(container, "/area/here/a/b.txt")
     assert file is not None
     assert (file.name, file.size, file.mode, file.is_dir, file.is_link) == ("b.txt", 7, 0o640, False, False)
-    directory = engine.stat(container, "/work/here/a")
+    directory = engine.stat(container, "/area/here/a")
     assert directory is not None
     assert directory.is_dir
 
 
 def test_a_link_is_seen_and_not_followed(engine: Engine, container: str) -> None:
-    engine.run(container, ["mkdir", "-p", "/work"])
-    engine.put(container, "/work", [tar_of({"real": b"12345"})])
-    engine.run(container, ["ln", "-s", "real", "/work/link"])
-    link = engine.stat(container, "/work/link")
+    engine.run(container, ["mkdir", "-p", "/area"])
+    engine.put(container, "/area", [tar_of({"real": b"12345"})])
+    engine.run(container, ["ln", "-s", "real", "/area/link"])
+    link = engine.stat(container, "/area/link")
     assert link is not None
     assert link.is_link
-    assert link.link_target in ("real", "/work/real")
+    assert link.link_target in ("real", "/area/real")
 
 
 def test_what_is_not_there_is_none(engine: Engine, container: str) -> None:
@@ -157,11 +157,11 @@ def test_what_is_not_there_is_none(engine: Engine, container: str) -> None:
 
 
 def test_a_stopped_container_keeps_its_files(engine: Engine, container: str) -> None:
-    engine.run(container, ["mkdir", "-p", "/work"])
-    engine.put(container, "/work", [tar_of({"a": b"1"})])
+    engine.run(container, ["mkdir", "-p", "/area"])
+    engine.put(container, "/area", [tar_of({"a": b"1"})])
     engine.stop(container)
-    assert contents(engine.get(container, "/work/a")) == {"a": b"1"}
-    assert engine.stat(container, "/work/a") is not None
+    assert contents(engine.get(container, "/area/a")) == {"a": b"1"}
+    assert engine.stat(container, "/area/a") is not None
     with pytest.raises(EngineError):
         engine.run(container, ["true"])
 

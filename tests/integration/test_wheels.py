@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from musllinux_build.adapters.docker_sdk import DockerEngine
 from tests.conftest import ROOT
 from tests.integration.conftest import Tool
 
@@ -95,7 +96,9 @@ def test_foreign(sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_p
     check(sample, json.loads(ran.out), tmp_path / "out")
 
 
-def test_from_the_installed_wheel_outside_the_clone(sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
+def test_from_the_installed_wheel_outside_the_clone(
+    sdist: Callable[[str], Path], tool: Tool, tmp_path: Path, docker: DockerEngine
+) -> None:
     """What pip installs is complete: Dockerfiles, toolchain and policies are inside."""
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)],
@@ -107,13 +110,16 @@ def test_from_the_installed_wheel_outside_the_clone(sdist: Callable[[str], Path]
     subprocess.run([program.parent / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True)
     away = tmp_path / "away"
     away.mkdir()
-    # Its own build of the image: nothing may come from the clone.
-    listed = tool("images", "--help", program=program, cwd=away)
-    assert listed.status == 0, listed.everything
-    given = arguments(MARKUPSAFE, sdist(MARKUPSAFE.requirement), tmp_path / "out")
+    # The image is built from what the wheel holds, under a name that nothing else has.
+    built = tool("images", "build", "--arch", "x86_64", "--registry", "localhost/outside", program=program, cwd=away)
+    assert built.status == 0, built.everything
+    reference = "localhost/outside/musllinux_1_2_x86_64"
+    assert docker.image(reference) is not None
+    given = arguments(MARKUPSAFE, sdist(MARKUPSAFE.requirement), tmp_path / "out", "--registry", "localhost/outside")
     ran = tool(*given, program=program, cwd=away)
     assert ran.status == 0, ran.everything
     check(MARKUPSAFE, json.loads(ran.out), tmp_path / "out")
+    docker.remove_image(reference)
 
 
 def test_the_same_source_gives_the_same_wheel(sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:

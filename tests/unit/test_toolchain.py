@@ -6,8 +6,7 @@ import io
 import shlex
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +33,7 @@ from musllinux_build.toolchain import (
     toolchain_key,
     toolchain_volume_name,
 )
+from tests.fakes import ListProgress
 
 SHA256 = "0" * 64
 TAG = "musllinux-build/toolchain:x86_64-0123456789abcdef"
@@ -67,23 +67,6 @@ def wheel(tmp_path: Path) -> Path:
             "ziglang-1.dist-info/RECORD": b"",
         },
     )
-
-
-class Lines:
-    """A Progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        self.lines.append(title)
-        yield
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    detail = warn = note
 
 
 class FakeEngine:
@@ -154,7 +137,7 @@ class FakeEngine:
 
 
 def ensure(engine: FakeEngine, *, clock: Clock | None = None) -> str:
-    session = Session(engine.port, Lines())
+    session = Session(engine.port, ListProgress())
     return ensure_toolchain_volume(session, TAG, "linux/amd64", clock=clock or Clock(now=lambda: 1000.0))
 
 
@@ -249,7 +232,7 @@ def test_tag_and_volume_carry_the_key() -> None:
 
 
 def test_the_image_is_built_once_without_network(wheel: Path) -> None:
-    engine, progress = FakeEngine(), Lines()
+    engine, progress = FakeEngine(), ListProgress()
     tag = ensure_toolchain_image(engine.port, Arch.AARCH64, wheel, progress)
     assert ensure_toolchain_image(engine.port, Arch.AARCH64, wheel, progress) == tag
     [(spec, context)] = engine.built
