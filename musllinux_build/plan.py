@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
@@ -66,16 +66,18 @@ def plan(
     pythons: Sequence[PythonTag],
     requires_python: SpecifierSet,
     native: Arch,
+    images: Collection[tuple[Policy, Arch]] | None = None,
 ) -> Plan:
     """Every combination, split into what is built and what is not.
 
-    ``pythons`` are those our images have; ``native`` is the engine's architecture, the default.
+    ``pythons`` are those our images have; ``native`` is the engine's architecture, the default; ``images`` are the
+    policies and architectures there are images for, None for all.
 
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built.
     """
     if config.only is not None:
-        return _only(config.only, pythons)
+        return _only(config.only, pythons, images)
     chosen = config.pythons or tuple(pythons)
     unknown = [str(tag) for tag in chosen if tag not in pythons]
     if unknown:
@@ -85,7 +87,7 @@ def plan(
     skipped: list[Skip] = []
     for arch, policy, python in product(config.archs or (native,), config.policies or (Policy.MUSLLINUX_1_2,), chosen):
         target = Target(arch=arch, policy=policy, python=python)
-        reason = _refusal(target, config, requires_python)
+        reason = _refusal(target, config, requires_python) or _no_image(target, images)
         if reason:
             skipped.append(Skip(target=target, reason=reason))
         else:
@@ -103,6 +105,12 @@ def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> s
     if _matches(target, config.skip):
         return f"skip = {' '.join(config.skip)}"
     return ""
+
+
+def _no_image(target: Target, images: Collection[tuple[Policy, Arch]] | None) -> str:
+    if images is None or (target.policy, target.arch) in images:
+        return ""
+    return f"this release has no image {target.policy.platform_tag(target.arch)}; name your own with --registry"
 
 
 def _matches(target: Target, patterns: Iterable[str]) -> bool:
@@ -123,7 +131,7 @@ def expand_braces(pattern: str) -> tuple[str, ...]:
     return tuple(item for part in found[1].split(",") for item in expand_braces(head + part + tail))
 
 
-def _only(identifier: str, pythons: Sequence[PythonTag]) -> Plan:
+def _only(identifier: str, pythons: Sequence[PythonTag], images: Collection[tuple[Policy, Arch]] | None) -> Plan:
     try:
         python, _ = parse_only(identifier)
     except ValueError as error:
@@ -134,6 +142,7 @@ def _only(identifier: str, pythons: Sequence[PythonTag]) -> Plan:
         for policy in (Policy.MUSLLINUX_1_2, Policy.MUSLLINUX_1_1)
         for arch in Arch
         for tag in pythons
+        if images is None or (policy, arch) in images
     ]
     for target in every:
         if identifier in target.names:

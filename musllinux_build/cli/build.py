@@ -119,7 +119,10 @@ def _run(given: Mapping[str, Any]) -> int:
 
 
 def _plan(project: Project, config: Config, supplies: Supplies, native: Arch) -> Plan:
-    return plan(config, pythons=supplies.pythons(), requires_python=project.requires_python, native=native)
+    # Whoever names a registry knows what it holds.
+    images = None if config.registry else {(row.policy, row.arch) for row in supplies.lock.apks}
+    pythons = supplies.pythons()
+    return plan(config, pythons=pythons, requires_python=project.requires_python, native=native, images=images)
 
 
 def _configured(config: Config, given: Mapping[str, Any]) -> Config:

@@ -94,3 +94,19 @@ def test_json_has_every_target_and_reason() -> None:
             }
         ],
     }
+
+
+def test_what_there_is_no_image_for_is_skipped_with_its_reason() -> None:
+    images = {(Policy.MUSLLINUX_1_2, Arch.X86_64)}
+    config = Config(archs=(Arch.X86_64, Arch.S390X), pythons=(P313,))
+    result = plan(config, pythons=[P313], requires_python=SpecifierSet(), native=Arch.X86_64, images=images)
+    assert result.targets == (target(Arch.X86_64, P313),)
+    assert "no image musllinux_1_2_s390x" in result.skipped[0].reason
+    with pytest.raises(UsageError, match="no such image"):
+        plan(
+            Config(only="cp313-musllinux_s390x"),
+            pythons=[P313],
+            requires_python=SpecifierSet(),
+            native=Arch.X86_64,
+            images=images,
+        )
