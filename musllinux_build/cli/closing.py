@@ -35,7 +35,8 @@ def show_report(report: Report, *, as_json: bool) -> None:
     total = human_size(sum(wheel.size for wheel in wheels.values()))
     failed = sum(outcome.error is not None for outcome in report.outcomes)
     served = sum(outcome.wheel is not None for outcome in report.outcomes)
-    text = f"{len(wheels)} wheels, {total}, for {served} of {len(report.plan.targets)} targets"
+    noun = "wheel" if len(wheels) == 1 else "wheels"
+    text = f"{len(wheels)} {noun}, {total}, for {served} of {len(report.plan.targets)} targets"
     click.echo(text + (f"; {failed} failed" if failed else ""))
 
 
