@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,8 @@ PYYAML = Sample(
     test="import yaml; assert yaml.load('a: [1]', Loader=yaml.CSafeLoader) == {'a': [1]}",
 )
 SAMPLES = [MARKUPSAFE, CFFI, PSUTIL, PYYAML]
+OUTSIDE = "localhost/outside"
+"""A name for images that nothing else uses."""
 
 
 def arguments(sample: Sample, source: Path, output: Path, *more: str) -> list[str | Path]:
@@ -96,30 +98,34 @@ def test_foreign(sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_p
     check(sample, json.loads(ran.out), tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def installed(tool: Tool, docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The command as pip installs it from the built wheel, and images built from what that wheel holds."""
+    place = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(place / "dist"), str(ROOT)]
+    subprocess.run(pip, check=True)
+    (wheel,) = (place / "dist").iterdir()
+    subprocess.run([sys.executable, "-m", "venv", str(place / "env")], check=True)
+    program = place / "env" / "bin" / "musllinux-build"
+    subprocess.run([program.parent / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True)
+    archs = ("--arch", "x86_64", "--arch", "aarch64")
+    built = tool("images", "build", *archs, "--registry", OUTSIDE, program=program, cwd=place)
+    assert built.status == 0, built.everything
+    yield program
+    for arch in ("x86_64", "aarch64"):
+        docker.remove_image(f"{OUTSIDE}/musllinux_1_2_{arch}")
+
+
+@pytest.mark.parametrize("sample", SAMPLES[:3], ids=lambda sample: sample.requirement.partition("=")[0])
 def test_from_the_installed_wheel_outside_the_clone(
-    sdist: Callable[[str], Path], tool: Tool, tmp_path: Path, docker: DockerEngine
+    sample: Sample, sdist: Callable[[str], Path], tool: Tool, tmp_path: Path, installed: Path
 ) -> None:
     """What pip installs is complete: Dockerfiles, toolchain and policies are inside."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)],
-        check=True,
-    )
-    (wheel,) = (tmp_path / "dist").iterdir()
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    program = tmp_path / "env" / "bin" / "musllinux-build"
-    subprocess.run([program.parent / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True)
-    away = tmp_path / "away"
-    away.mkdir()
-    # The image is built from what the wheel holds, under a name that nothing else has.
-    built = tool("images", "build", "--arch", "x86_64", "--registry", "localhost/outside", program=program, cwd=away)
-    assert built.status == 0, built.everything
-    reference = "localhost/outside/musllinux_1_2_x86_64"
-    assert docker.image(reference) is not None
-    given = arguments(MARKUPSAFE, sdist(MARKUPSAFE.requirement), tmp_path / "out", "--registry", "localhost/outside")
-    ran = tool(*given, program=program, cwd=away)
+    more = ("--registry", OUTSIDE, "--arch", "x86_64", "--arch", "aarch64", "--python", "3.13")
+    given = arguments(sample, sdist(sample.requirement), tmp_path / "out", *more)
+    ran = tool(*given, program=installed, cwd=tmp_path)
     assert ran.status == 0, ran.everything
-    check(MARKUPSAFE, json.loads(ran.out), tmp_path / "out")
-    docker.remove_image(reference)
+    check(sample, json.loads(ran.out), tmp_path / "out")
 
 
 def test_the_same_source_gives_the_same_wheel(sdist: Callable[[str], Path], tool: Tool, tmp_path: Path) -> None:
