@@ -12,6 +12,12 @@ from musllinux_build.arch import Arch
 LABEL = "org.musllinux-build.owner"
 """On every container, volume and image we make; its value says what it is for (``base``, ``image``, ``build`` ...)."""
 
+POLICY_LABEL = "org.musllinux-build.policy"
+"""On our images: the policy's name."""
+
+PYTHONS_LABEL = "org.musllinux-build.pythons"
+"""On our images: the complete versions of their interpreters, by commas."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:

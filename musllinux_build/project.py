@@ -21,7 +21,6 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from musllinux_build.errors import NotAProjectError, UsageError
 from musllinux_build.tarstream import CHUNK, Content, directory_entry, file_entry, tar_stream
-from musllinux_build.tarstream import tar_of as tar_of  # noqa: PLC0414 - until its users import it from there
 
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg")
 MAXIMUM_SDIST_BYTES = 4 << 30
@@ -138,7 +137,8 @@ def _own_table(pyproject: Mapping[str, object], path: Path) -> Mapping[str, obje
     return table
 
 
-def _subtable(table: Mapping[str, object], *keys: str) -> Mapping[str, object]:
+def subtable(table: Mapping[str, object], *keys: str) -> Mapping[str, object]:
+    """The table at a dotted path of a parsed TOML file, empty where there is none."""
     for key in keys:
         found = table.get(key)
         if not isinstance(found, Mapping):
@@ -149,7 +149,7 @@ def _subtable(table: Mapping[str, object], *keys: str) -> Mapping[str, object]:
 
 def _requires_python(pyproject: Mapping[str, object], files: Mapping[str, bytes]) -> SpecifierSet:
     """From [project], the sdist's metadata or setup.cfg, in this order; everything when none says."""
-    text = _subtable(pyproject, "project").get("requires-python")
+    text = subtable(pyproject, "project").get("requires-python")
     if text is None and "PKG-INFO" in files:
         text = BytesParser().parsebytes(files["PKG-INFO"], headersonly=True).get("Requires-Python")
     if text is None and "setup.cfg" in files:

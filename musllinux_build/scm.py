@@ -15,6 +15,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from musllinux_build.project import subtable
+
 DESCRIBE = ("describe", "--dirty", "--tags", "--long", "--abbrev=40", "--match", "*[0-9]*")
 SHORT = len("g123456789")
 """How much of a commit's name is in a version."""
@@ -46,22 +48,22 @@ def read_scheme(pyproject: Mapping[str, object]) -> Scheme | None:
         ValueError: it comes from git by rules that are not known here; the message names them.
     """
     required = _required(pyproject)
-    hatch = _table(pyproject, "tool", "hatch", "version")
+    hatch = subtable(pyproject, "tool", "hatch", "version")
     if "hatch-vcs" in required and hatch.get("source") == "vcs":
         if unknown := hatch.keys() - {"source", "raw-options", "fallback-version"}:
             raise ValueError(f"hatch-vcs with {', '.join(sorted(unknown))}")
         fallback = {"fallback_version": hatch["fallback-version"]} if "fallback-version" in hatch else {}
-        return _scheme(PRETEND, {**_table(hatch, "raw-options"), **fallback})
-    own = "setuptools_scm" in _table(pyproject, "tool")
-    if own or (SETUPTOOLS_SCM & required.keys() and "version" not in _table(pyproject, "project")):
+        return _scheme(PRETEND, {**subtable(hatch, "raw-options"), **fallback})
+    own = "setuptools_scm" in subtable(pyproject, "tool")
+    if own or (SETUPTOOLS_SCM & required.keys() and "version" not in subtable(pyproject, "project")):
         if not own and "simple" not in required.get("setuptools-scm", ()):
             raise ValueError("setuptools-scm without [tool.setuptools_scm]")
-        name = _table(pyproject, "project").get("name")
+        name = subtable(pyproject, "project").get("name")
         named = (
             f"{PRETEND}_FOR_{canonicalize_name(name).replace('-', '_').upper()}" if isinstance(name, str) else PRETEND
         )
-        return _scheme(named, _table(pyproject, "tool", "setuptools_scm"))
-    if _table(pyproject, "tool", "pdm", "version").get("source") == "scm":
+        return _scheme(named, subtable(pyproject, "tool", "setuptools_scm"))
+    if subtable(pyproject, "tool", "pdm", "version").get("source") == "scm":
         raise ValueError("pdm-backend's scm source")
     if others := OTHERS & required.keys():
         raise ValueError(min(others))
@@ -113,7 +115,7 @@ def _scheme(variable: str, options: Mapping[str, object]) -> Scheme:
 
 def _required(pyproject: Mapping[str, object]) -> Mapping[str, set[str]]:
     """Build requirement → its extras."""
-    listed = _table(pyproject, "build-system").get("requires")
+    listed = subtable(pyproject, "build-system").get("requires")
     found: dict[str, set[str]] = {}
     for text in listed if isinstance(listed, list) else ():
         try:
@@ -122,12 +124,3 @@ def _required(pyproject: Mapping[str, object]) -> Mapping[str, set[str]]:
             continue
         found[canonicalize_name(requirement.name)] = requirement.extras
     return found
-
-
-def _table(table: Mapping[str, object], *keys: str) -> Mapping[str, object]:
-    for key in keys:
-        found = table.get(key)
-        if not isinstance(found, Mapping):
-            return {}
-        table = found
-    return table

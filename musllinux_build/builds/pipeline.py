@@ -36,13 +36,12 @@ from musllinux_build.errors import (
     WheelError,
 )
 from musllinux_build.plan import Plan, Target
-from musllinux_build.ports import ImageInfo
+from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.report import BuiltWheel, Outcome, Report, human_size
+from musllinux_build.toolchain import DEFAULT_PATH
 
 MAXIMUM_WHEEL_BYTES = 2 << 30
-PYTHONS_LABEL = "org.musllinux-build.pythons"
-STOCK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +254,7 @@ def _prove(job: Job, wheel: Path) -> tuple[str, ...]:
         config=run.config,
         logs=run.host.logs,
         source=run.host.source,
-        environment={**job.workshop.environment, "PATH": STOCK_PATH},
+        environment={**job.workshop.environment, "PATH": DEFAULT_PATH},
         ca_bundle=run.host.ca_bundle,
     )
     try:

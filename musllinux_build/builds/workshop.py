@@ -19,13 +19,12 @@ from musllinux_build.config import Config
 from musllinux_build.errors import EmulationError, ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
-from musllinux_build.ports import LABEL, ContainerSpec, ImageInfo, Sysroot
+from musllinux_build.ports import LABEL, POLICY_LABEL, ContainerSpec, ImageInfo, Sysroot
 from musllinux_build.probe import executes
 from musllinux_build.report import human_size
 from musllinux_build.tarstream import tar_of
 from musllinux_build.toolchain import TOOLCHAIN_MOUNT
 
-POLICY_LABEL = "org.musllinux-build.policy"
 # The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
 _PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
 _APK_ONLY = re.compile(rf"\s*{_PACKAGES}\s*(?:(?:&&|;|\n)\s*{_PACKAGES}\s*)*;?\s*")

@@ -11,7 +11,7 @@ from musllinux_build.errors import UsageError
 from musllinux_build.images.lock import ApkRow, Lock, SourceRow, WheelRow, format_lock
 from musllinux_build.images.reference import image_reference
 from musllinux_build.policy import Policy
-from musllinux_build.ports import LABEL
+from musllinux_build.ports import LABEL, POLICY_LABEL, PYTHONS_LABEL
 
 STAGES = ("3.11", "3.13")
 """The interpreters that the Dockerfile has stages for; one that is not selected gets no version and is left out."""
@@ -145,11 +145,11 @@ def _labels(policy: Policy, arch: Arch, lock: Lock, pythons: Sequence[str]) -> d
     ours = LABEL.rpartition(".")[0]
     labels = {
         LABEL: "image",
-        f"{ours}.policy": policy.value,
+        POLICY_LABEL: policy.value,
         f"{ours}.arch": arch.value,
         f"{ours}.musl": policy.row.musl_package,
         f"{ours}.alpine": policy.row.base,
-        f"{ours}.pythons": ",".join(pythons),
+        PYTHONS_LABEL: ",".join(pythons),
         f"{ours}.lock": lock_digest(lock),
         "org.opencontainers.image.title": policy.platform_tag(arch),
         "org.opencontainers.image.description": f"Builds {policy.value} wheels for {arch.value}",
