@@ -23,7 +23,9 @@ LOCAL = Struct("<4s5H3L2H")
 DESCRIPTOR = b"PK\x07\x08"
 STORED: Final = 0
 DEFLATED: Final = 8
-ENCRYPTED, HAS_DESCRIPTOR, UTF8 = 0x1, 0x8, 0x800
+ENCRYPTED, HAS_DESCRIPTOR, PATCH, UTF8 = 0x1 | 0x40 | 0x2000, 0x8, 0x20, 0x800
+UNICODE_PATH, ZIP64 = 0x7075, 0x1
+"""Extra fields (APPNOTE 4.6.9, 4.5.3) that give a member another name, or other sizes."""
 FULL_32 = 0xFFFFFFFF
 
 
@@ -104,7 +106,7 @@ def read_archive(data: bytes | memoryview, label: str, limits: Limits | None = N
     if len(entries) != count:
         _refuse(label, f"its directory has {len(entries)} members and claims {count}")
     check_names([entry.name for entry in entries], label)
-    _check_sizes(entries, limits, label)
+    _check_entries(entries, limits, label, len(view))
     members, spans = {}, []
     for entry in entries:
         begin, end = _match_local(view, entry, label)
@@ -128,6 +130,7 @@ class _Entry:
     size: int
     header: int
     mode: int
+    extra: memoryview
 
 
 def _find_directory(view: memoryview, label: str) -> tuple[int, int, int]:
@@ -148,18 +151,18 @@ def _entries(directory: memoryview, label: str) -> Iterator[_Entry]:
     position = 0
     while position < len(directory):
         row = CENTRAL.unpack_from(directory, position)
-        magic, made_by, flags, method, crc, packed, size = row[0], row[1], row[3], row[4], row[7], row[8], row[9]
+        magic, flags, method, crc, packed, size = row[0], row[3], row[4], row[7], row[8], row[9]
         name_size, extra_size, comment_size, external, header = row[10], row[11], row[12], row[15], row[16]
         if magic != b"PK\x01\x02":
             _refuse(label, "its directory is malformed")
         position += CENTRAL.size
         raw_name = bytes(directory[position : position + name_size])
+        extra = directory[position + name_size : position + name_size + extra_size]
         position += name_size + extra_size + comment_size
         if position > len(directory):
             _refuse(label, "its directory is cut short")
         # Without the flag the name is in an unknown 8-bit code, and installers would not agree on it.
         name = raw_name.decode("utf-8" if flags & UTF8 else "ascii")
-        mode = external >> 16 if made_by >> 8 == 3 else 0
         yield _Entry(
             name=name,
             raw_name=raw_name,
@@ -169,30 +172,60 @@ def _entries(directory: memoryview, label: str) -> Iterator[_Entry]:
             packed=packed,
             size=size,
             header=header,
-            mode=mode,
+            # Whatever system the row names: pip looks at these bits on all of them.
+            mode=external >> 16,
+            extra=extra,
         )
 
 
-def _check_sizes(entries: list[_Entry], limits: Limits, label: str) -> None:
+def _check_entries(entries: list[_Entry], limits: Limits, label: str, available: int) -> None:
+    """What the directory promises, before anything is inflated; ``available`` is the size of the archive."""
     for entry in entries:
-        if entry.flags & (ENCRYPTED | 0x40 | 0x2000):
-            _refuse(label, f"{entry.name!r} is encrypted")
-        if entry.method not in (STORED, DEFLATED):
-            _refuse(label, f"{entry.name!r} is packed by method {entry.method}; wheels use stored or deflated")
-        if entry.method == STORED and entry.packed != entry.size:
-            _refuse(label, f"{entry.name!r} is stored and has two sizes")
-        if FULL_32 in (entry.packed, entry.size, entry.header):
-            _refuse(label, f"{entry.name!r} is a ZIP64 member, which is not supported yet")
-        kind = stat.S_IFMT(entry.mode)
-        if kind and not (stat.S_ISDIR(entry.mode) if entry.name.endswith("/") else stat.S_ISREG(entry.mode)):
-            _refuse(label, f"{entry.name!r} is a link or device; wheels hold regular files")
-        if entry.size > limits.member_size:
-            _refuse(label, f"{entry.name!r} would be {entry.size} bytes, more than the {limits.member_size} allowed")
-        if entry.size > limits.ratio_from and entry.size > entry.packed * limits.ratio:
-            _refuse(label, f"{entry.name!r} would grow more than {limits.ratio}-fold to {entry.size} bytes")
+        if why := _fault(entry) or _excess(entry.size, entry.packed, limits):
+            _refuse(label, f"{entry.name!r} {why}")
+        _check_extra(entry.extra, entry.name, label)
     total = sum(entry.size for entry in entries)
     if total > limits.total_size:
         _refuse(label, f"it would be {total} bytes, more than the {limits.total_size} allowed")
+    if total > limits.ratio_from and total > available * limits.ratio:
+        _refuse(label, f"it would grow more than {limits.ratio}-fold to {total} bytes")
+
+
+def _fault(entry: _Entry) -> str:
+    kind = stat.S_IFMT(entry.mode)
+    if entry.flags & ENCRYPTED:
+        return "is encrypted"
+    if entry.flags & PATCH or entry.method not in (STORED, DEFLATED):
+        return f"is packed by method {entry.method} or as a patch; wheels use stored or deflated"
+    if FULL_32 in (entry.packed, entry.size, entry.header):
+        return "is a ZIP64 member, which is not supported yet"
+    if (entry.method == STORED and entry.packed != entry.size) or (entry.name.endswith("/") and entry.size):
+        return "is stored and has two sizes, or is a directory with content"
+    if kind and not (stat.S_ISDIR(entry.mode) if entry.name.endswith("/") else stat.S_ISREG(entry.mode)):
+        return "is a link or device; wheels hold regular files"
+    return ""
+
+
+def _excess(size: int, packed: int, limits: Limits) -> str:
+    if size > limits.member_size:
+        return f"would be {size} bytes, more than the {limits.member_size} allowed"
+    if size > limits.ratio_from and size > packed * limits.ratio:
+        return f"would grow more than {limits.ratio}-fold to {size} bytes"
+    return ""
+
+
+def _check_extra(extra: memoryview, name: str, label: str) -> None:
+    """Extra fields are whole, and none says again what the header says."""
+    position = 0
+    while position < len(extra):
+        if position + 4 > len(extra):
+            _refuse(label, f"{name!r} has an extra field that is cut short")
+        kind, size = Struct("<2H").unpack_from(extra, position)
+        if kind in (UNICODE_PATH, ZIP64):
+            _refuse(label, f"{name!r} has a second name or second sizes in an extra field")
+        position += 4 + size
+    if position != len(extra):
+        _refuse(label, f"{name!r} has an extra field that is cut short")
 
 
 def _match_local(view: memoryview, entry: _Entry, label: str) -> tuple[int, int]:
@@ -217,8 +250,12 @@ def _match_local(view: memoryview, entry: _Entry, label: str) -> tuple[int, int]
         )
     ):
         _refuse(label, f"{entry.name!r} has two headers that disagree")
+    _check_extra(view[begin - extra_size : begin], entry.name, label)
     if flags & HAS_DESCRIPTOR:
         # The descriptor repeats checksum and sizes after the data, with or without its own signature.
+        # Who reads such data as a stream takes the first signature for their end.
+        if method == STORED and sizes != stated and DESCRIPTOR in bytes(view[begin:end]):
+            _refuse(label, f"{entry.name!r} is stored and ends in two places")
         after = bytes(view[end : end + 16])
         width = 16 if after.startswith(DESCRIPTOR) else 12
         if Struct("<3L").unpack_from(after.ljust(16, b"\0"), width - 12) != stated or sizes not in (stated, (0, 0, 0)):
