@@ -41,6 +41,12 @@ class ImageInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    declared: tuple[str, ...] = ()
+    """What else its configuration declares: ``EXPOSE``, ``VOLUME``, ``HEALTHCHECK``."""
 
     @property
     def arch(self) -> Arch | None:

@@ -134,6 +134,8 @@ class FakeEngine:
 
     def get(self, container: str, path: str) -> Iterator[bytes] | None:
         files = self._box(container).files
+        if path == "/":
+            return iter([_pack({name.lstrip("/"): file for name, file in files.items() if name != "/"})])
         if path not in files:
             return None
         top = posixpath.dirname(path.rstrip("/"))

@@ -114,7 +114,21 @@ def image_info(found: Mapping[str, Any]) -> ImageInfo:
         labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
         env=dict(item.split("=", 1) for item in config.get("Env") or [] if "=" in item),
         size=int(found.get("Size", 0)),
+        entrypoint=_words(config.get("Entrypoint")),
+        command=_words(config.get("Cmd")),
+        user=str(config.get("User") or ""),
+        workdir=str(config.get("WorkingDir") or ""),
+        declared=tuple(
+            instruction
+            for instruction, key in (("EXPOSE", "ExposedPorts"), ("VOLUME", "Volumes"), ("HEALTHCHECK", "Healthcheck"))
+            if config.get(key)
+        ),
     )
+
+
+def _words(found: object) -> tuple[str, ...]:
+    """An argument vector of the API: a list of strings, or nothing."""
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def path_stat(header: str) -> PathStat:

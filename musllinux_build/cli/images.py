@@ -14,6 +14,7 @@ from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
+from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import ImageError, UsageError, near_miss
 from musllinux_build.images.build import build_image, file_sha256
 from musllinux_build.images.lock import Lock, format_lock
@@ -27,7 +28,10 @@ from musllinux_build.shipped import shipped
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def images() -> None:
-    """Lock and build the images that wheels are built in."""
+    """Lock, build and verify the images that wheels are built in."""
+
+
+images.add_command(verify_command)
 
 
 @images.command()

@@ -1,0 +1,171 @@
+"""The contract's rows: what an image's configuration, commands and objects say, and what the table makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from musllinux_build.arch import Arch
+from musllinux_build.builds.session import Session
+from musllinux_build.errors import UsageError
+from musllinux_build.images.contract import CONFIGURATION, Level, Wanted, rows
+from musllinux_build.images.objects import judge_tree, read_tree
+from musllinux_build.images.verify import Status, verify, wanted_of
+from musllinux_build.policy import Policy
+from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
+from musllinux_build.python import PythonTag
+from musllinux_build.tarstream import tar_of
+from tests.elfgen import Obj, build
+from tests.fakes import FakeEngine, File, ListProgress
+
+WANTED = Wanted(policy=Policy.MUSLLINUX_1_2, arch=Arch.ARMV7L)
+PERFECT = ImageInfo(
+    id="sha256:0",
+    architecture="arm",
+    variant="v7",
+    env={
+        "AUDITWHEEL_POLICY": "musllinux_1_2",
+        "AUDITWHEEL_ARCH": "armv7l",
+        "AUDITWHEEL_PLAT": "musllinux_1_2_armv7l",
+        "LC_ALL": "en_US.UTF-8",
+        "LANG": "en_US.UTF-8",
+        "PATH": "/opt/clang/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PKG_CONFIG_PATH": "/usr/local/lib/pkgconfig",
+    },
+    labels={
+        **{
+            f"org.opencontainers.image.{name}": "x"
+            for name in ("title", "description", "source", "licenses", "version", "revision", "base.name")
+        },
+        "org.musllinux-build.policy": "musllinux_1_2",
+        "org.musllinux-build.arch": "armv7l",
+        **{f"org.musllinux-build.{name}": "x" for name in ("musl", "alpine", "pythons", "lock")},
+    },
+    entrypoint=("manylinux-entrypoint",),
+    command=("/bin/bash",),
+)
+
+
+def broken(image: ImageInfo) -> set[str]:
+    return {row.id for row in CONFIGURATION if row.config is not None and row.config(image, WANTED)}
+
+
+def test_a_perfect_configuration_breaks_no_row() -> None:
+    assert broken(PERFECT) == set()
+
+
+@pytest.mark.parametrize(
+    ("row", "changed"),
+    [
+        ("E1", {"env": {**PERFECT.env, "AUDITWHEEL_POLICY": "musllinux_1_1"}}),
+        ("E2", {"env": {**PERFECT.env, "AUDITWHEEL_ARCH": "aarch64"}}),
+        ("E3", {"env": {key: value for key, value in PERFECT.env.items() if key != "AUDITWHEEL_PLAT"}}),
+        ("E6", {"env": {**PERFECT.env, "PATH": "/usr/bin:/usr/local/bin"}}),
+        ("E7", {"env": {**PERFECT.env, "PKG_CONFIG_PATH": ""}}),
+        ("E10", {"env": {**PERFECT.env, "CFLAGS": "-O3"}}),
+        ("E10", {"env": {**PERFECT.env, "PIP_INDEX_URL": "x"}}),
+        ("C1", {"entrypoint": ()}),
+        ("C1", {"command": ("/bin/sh",)}),
+        ("C4", {"variant": None}),
+        ("C4", {"architecture": "arm64"}),
+        ("C5", {"user": "builder"}),
+        ("C5", {"workdir": "/project"}),
+        ("C5", {"declared": ("VOLUME",)}),
+        ("C5.oci", {"labels": {}}),
+        ("C5.own", {"labels": {**PERFECT.labels, "org.musllinux-build.arch": "aarch64"}}),
+    ],
+)
+def test_each_fault_breaks_its_row(row: str, changed: Mapping[str, object]) -> None:
+    assert row in broken(replace(PERFECT, **changed))  # type: ignore[arg-type] # fields by name
+
+
+def test_the_table_names_each_row_once() -> None:
+    names = [row.id for row in rows()]
+    assert len(names) == len(set(names))
+    assert sum(row.level is Level.MUST for row in rows()) > 40
+
+
+def test_what_an_image_says_of_itself() -> None:
+    image = replace(PERFECT, labels={PYTHONS_LABEL: "3.9.2,3.13.5,3.14.1t"})
+    found = wanted_of(image, "x")
+    assert (found.policy, found.arch) == (Policy.MUSLLINUX_1_2, Arch.ARMV7L)
+    assert found.pythons == (PythonTag(3, 9), PythonTag(3, 13), PythonTag(3, 14, free_threaded=True))
+    silent = replace(image, env={})
+    with pytest.raises(UsageError, match="does not say its policy"):
+        wanted_of(silent, "x")
+    assert wanted_of(silent, "x", Policy.MUSLLINUX_1_1).arch is Arch.ARMV7L
+
+
+def an_engine(status: int, files: dict[str, File]) -> FakeEngine:
+    def answer(_: FakeEngine, __: str, argv: Sequence[str], ___: Mapping[str, str]) -> tuple[int, bytes] | None:
+        if argv[-1] == "cd /opt/python && ls -d cp*":
+            return 0, b"cp313-cp313\n"
+        return (status, b"said \x1b[31mthis\n") if "-c" in argv else None
+
+    engine = FakeEngine([answer])
+    engine.add_image("image", Arch.ARMV7L, files={"/": File(), "/tmp": File(), **files})
+    return engine
+
+
+@pytest.mark.parametrize(("status", "became"), [(0, Status.PASS), (1, Status.FAIL)])
+def test_rows_follow_what_their_scripts_say(status: int, became: Status) -> None:
+    engine = an_engine(status, {})
+    wanted = replace(WANTED, pythons=(PythonTag(3, 9),))
+    session = Session(engine, ListProgress())
+    found = verify(session, "image", PERFECT, wanted, {"X5.gfortran": "not in this mirror"})
+    scripts = [result for result in found.results if result.id.startswith(("X", "B", "F", "M"))]
+    absent = [result for result in scripts if result.status is Status.ABSENT]
+    assert [result.id for result in absent] == (["X5.gfortran"] if status else [])
+    assert {result.status for result in scripts if result not in absent} == {became}
+    assert {"F1.cp39-cp39", "F1.cp313-cp313", "B3.cp313-cp313"} <= {result.id for result in scripts}
+    assert all("\x1b" not in result.evidence for result in found.results)
+    assert found.passed is (status == 0)
+    assert json.loads(json.dumps(found.to_json()))["passed"] is found.passed
+    assert engine.boxes == {}
+    # Every command of a 32-bit image runs under its personality.
+    assert all(ran[0] == "linux32" for ran in engine.created[0].ran)
+
+
+def problems(files: Mapping[str, bytes]) -> Mapping[str, tuple[str, ...]]:
+    tree, odd = read_tree([tar_of(dict(files))])
+    return judge_tree(tree, odd, Policy.MUSLLINUX_1_2, Arch.X86_64).by_row
+
+
+LOADER = build(Obj(exports=["malloc", "qsort_r"], interp=None, soname="libc.musl-x86_64.so.1"))
+INTERP = "/lib/ld-musl-x86_64.so.1"
+
+
+def test_a_sound_image_has_no_problem() -> None:
+    program = build(Obj(interp=INTERP, needed=["libc.musl-x86_64.so.1"], undefined=["malloc"]))
+    extension = build(Obj(undefined=["PyList_New", "malloc"], exports=["PyInit_x"]))
+    files = {"lib/ld-musl-x86_64.so.1": LOADER, "usr/bin/tool": program, "opt/_internal/cpython-3/x.so": extension}
+    assert problems(files) == {"A1": (), "A2": (), "A3": (), "A4": ()}
+
+
+@pytest.mark.parametrize(
+    ("row", "path", "obj", "said"),
+    [
+        ("A1", "opt/x.so", Obj(arch=Arch.AARCH64), "/opt/x.so is aarch64"),
+        ("A2", "opt/x.so", Obj(undefined=["nobody_has"]), "/opt/x.so does not find nobody_has"),
+        ("A2", "opt/x.so", Obj(needed=["libnot.so.1"]), "/opt/x.so does not find libnot.so.1"),
+        ("A3", "opt/x.so", Obj(undefined=["qsort_r"]), "/opt/x.so needs qsort_r"),
+        ("A3", "opt/x.so", Obj(relr=True), "/opt/x.so has DT_RELR"),
+        ("A2", "usr/bin/x", Obj(interp=INTERP, undefined=["PyList_New"]), "/usr/bin/x does not find PyList_New"),
+    ],
+)
+def test_each_odd_object_is_told(row: str, path: str, obj: Obj, said: str) -> None:
+    found = problems({"lib/ld-musl-x86_64.so.1": LOADER, path: build(obj)})
+    assert any(said in problem for problem in found[row]), found
+    assert all(not others for name, others in found.items() if name != row)
+
+
+def test_an_interpreter_must_not_need_the_distribution() -> None:
+    module = build(Obj(needed=["libz.so.1"], exports=["PyInit_x"]))
+    library = build(Obj(soname="libz.so.1"))
+    found = problems(
+        {"lib/ld-musl-x86_64.so.1": LOADER, "lib/libz.so.1": library, "opt/_internal/cpython-3/m.so": module}
+    )
+    assert found["A4"] == ("/opt/_internal/cpython-3/m.so needs libz.so.1, found at /lib/libz.so.1",)
