@@ -1,0 +1,1 @@
+"""What published wheels promise and whether they keep it: rows, what they add up to, and how they are shown."""

@@ -1,0 +1,100 @@
+"""A survey in words: the cells of its tables, without anything a terminal could take for a command."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from musllinux_build.survey.rows import Outcome, Row, Survey, visible
+from musllinux_build.survey.tally import Share, Why, by_arch, by_floor, by_rule, reasons
+
+WORDS = {
+    Outcome.CONFORMS: "conforms",
+    Outcome.BREAKS: "BREAKS",
+    Outcome.ABSENT: "no wheel",
+    Outcome.PURE: "pure",
+    Outcome.UNREADABLE: "unreadable",
+    Outcome.UNFETCHED: "not fetched",
+    Outcome.UNKNOWN: "no policy",
+}
+HEADINGS = ("wheel", "tag", "verdict", "needs musl")
+SHOWN = 2
+"""Files and symbols that are named per rule; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One wheel's cells under HEADINGS and, below them, why; wheels that could not be had alike share a line."""
+
+    outcome: Outcome
+    cells: tuple[str, ...]
+    below: tuple[str, ...]
+
+
+def table_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    """The lines of the table, in the order of the rows."""
+    for (_, outcome, reason), group in groupby(rows, key=lambda row: (row.asked, row.outcome, row.reason)):
+        alike = list(group)
+        if outcome.is_verdict:
+            yield from map(_verdict_line, alike)
+            continue
+        first = alike[0]
+        archs = ", ".join(row.arch.value for row in alike if row.arch)
+        cells = (_what(first), archs, WORDS[outcome], "")
+        yield Line(outcome=outcome, cells=cells, below=(visible(reason),))
+
+
+def _verdict_line(row: Row) -> Line:
+    assert row.verdict is not None
+    tag = row.verdict.policy.platform_tag(row.verdict.arch)
+    cells = (_what(row), tag, WORDS[row.outcome], str(row.verdict.floor))
+    return Line(outcome=row.outcome, cells=cells, below=tuple(map(why_line, reasons(row.verdict))))
+
+
+def _what(row: Row) -> str:
+    return visible(f"{row.project or row.asked} {row.version}".strip())
+
+
+def why_line(why: Why) -> str:
+    """``relr in libgcc_s-0cd532bd.so.1 and 1 more`` or ``symbol-too-new: qsort_r in libzstd.so.1``."""
+    files = _some([posixpath.basename(file) or file for file in why.files])
+    named = [item for item in why.evidence if item.lower().lstrip("dt_") != why.rule and len(item) <= 60]
+    return visible(f"{why.rule}: {_some(named)} in {files}" if named else f"{why.rule} in {files}")
+
+
+def summary_lines(survey: Survey) -> Iterator[str]:
+    """How many conform: in all, per architecture, and what the others break on."""
+    audited = survey.audited
+    conforming = sum(row.outcome is Outcome.CONFORMS for row in audited)
+    projects = len({row.project.lower() for row in audited})
+    yield f"{conforming} of {len(audited)} wheels of {projects} projects keep the promise of their tag"
+    for arch, share in by_arch(survey.rows).items():
+        yield f"  {arch.value:<8} {share_words(share)}"
+    counts = by_rule(survey.rows)
+    if counts:
+        yield "found:"
+    for count in counts:
+        yield f"  {count.severity.value:<8} {count.rule:<22} {count.wheels:>4} wheels, {count.findings:>5} findings"
+    floors = by_floor(survey.rows)
+    if floors:
+        yield "effective floor:"
+    for floor in floors:
+        yield f"  musl {floor.floor}  {floor.within + floor.above:>4} wheels, {floor.above} of them promise less"
+
+
+def share_words(share: Share) -> str:
+    """``3 of 12 conform, 2 without a wheel, 1 failed``."""
+    words = [f"{share.conforming} of {share.audited} conform"]
+    if share.absent:
+        words.append(f"{share.absent} without a wheel")
+    if share.failed:
+        words.append(f"{share.failed} failed")
+    return ", ".join(words)
+
+
+def _some(items: list[str]) -> str:
+    distinct = list(dict.fromkeys(items))
+    more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
+    return ", ".join(distinct[:SHOWN]) + more

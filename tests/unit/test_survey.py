@@ -1,0 +1,251 @@
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from musllinux_build.adapters.process import Completed
+from musllinux_build.adapters.published import PipIndex, parse_report
+from musllinux_build.arch import Arch
+from musllinux_build.cli.survey import survey
+from musllinux_build.errors import FetchError, UsageError
+from musllinux_build.policy import Policy
+from musllinux_build.python import PythonTag
+from musllinux_build.survey.collect import Fetched, Nothing, collect, plan_tasks, policies_for, survey_task
+from musllinux_build.survey.document import survey_json
+from musllinux_build.survey.rows import Outcome, Project, Row, Survey, visible
+from musllinux_build.survey.tally import by_arch, by_floor, by_rule
+from tests.unit.auditing import extension, module_name, put_wheel
+
+SCHEMA = json.loads(resources.files("musllinux_build.survey").joinpath("schema.json").read_text("utf-8"))
+TAG = "cp313-cp313-musllinux_1_2_x86_64"
+
+
+def good(tmp_path: Path, distribution: str = "good") -> Path:
+    return put_wheel(tmp_path, {module_name(): extension()}, distribution=distribution, tag=TAG)
+
+
+def bad(tmp_path: Path, distribution: str = "bad") -> Path:
+    return put_wheel(
+        tmp_path, {module_name(): extension(relr=True, undefined=["statx"])}, distribution=distribution, tag=TAG
+    )
+
+
+def invoke(tmp_path: Path, *arguments: object) -> Result:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "COLUMNS": "80", "SOURCE_DATE_EPOCH": "0"}
+    return CliRunner().invoke(survey, [str(argument) for argument in arguments], env=environment)
+
+
+def test_paths_are_audited_and_told(tmp_path: Path) -> None:
+    broken = tmp_path / f"broken-1.0-{TAG}.whl"
+    broken.write_bytes(b"no zip")
+    pure = put_wheel(tmp_path, {"pure.py": b""}, distribution="pure", tag="py3-none-any")
+    out = tmp_path / "out.json"
+    result = invoke(tmp_path, good(tmp_path), bad(tmp_path), broken, pure, "--json", out)
+    assert result.exit_code == 1
+    assert "1 of 2 wheels of 2 projects keep the promise" in result.stdout
+    assert "symbol-too-new: statx in" in result.stdout
+    assert "[4/4]" in result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    document = json.loads(out.read_text())
+    Draft202012Validator(SCHEMA).validate(document)
+    assert document["date"] == "1970-01-01T00:00:00+00:00"
+    assert [row["outcome"] for row in document["rows"]] == ["conforms", "breaks", "unreadable", "pure"]
+    assert document["summary"]["archs"] == {"x86_64": {"conforming": 1, "breaking": 1, "absent": 0, "failed": 1}}
+    assert document["summary"]["floors"][-1] == {"musl": "1.2.5", "within": 0, "above": 1}
+    assert not list((tmp_path / "cache/musllinux-build/survey").iterdir())
+
+
+def test_the_exit_status_is_that_of_the_worst(tmp_path: Path) -> None:
+    broken = tmp_path / f"broken-1.0-{TAG}.whl"
+    broken.write_bytes(b"no zip")
+    pure = put_wheel(tmp_path, {"pure.py": b""}, distribution="pure", tag="py3-none-any")
+    unknown = put_wheel(tmp_path, {module_name(): extension()}, tag="cp313-cp313-musllinux_1_9_x86_64")
+    assert invoke(tmp_path, good(tmp_path), pure).exit_code == 0
+    assert invoke(tmp_path, good(tmp_path), broken).exit_code == 5
+    assert invoke(tmp_path, unknown, good(tmp_path)).exit_code == 2
+    assert invoke(tmp_path, broken, bad(tmp_path)).exit_code == 1
+    assert invoke(tmp_path, pure).exit_code == 7
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["none.whl"], ["--arch", "x86"], ["numpy>=2"], ["-q", "numpy", "--python", "new"], ["a/b"], ["--json", "/", "G"]],
+)
+def test_what_is_typed_wrong_stops_before_anything_is_fetched(tmp_path: Path, arguments: list[str]) -> None:
+    path = good(tmp_path)
+    words = [str(path) if word == "G" else word for word in arguments]
+    result = invoke(tmp_path, *words, *([path] if "--arch" in words else []))
+    assert isinstance(result.exception, UsageError) or result.exit_code == 2
+
+
+def survey_of(*rows: Row) -> Survey:
+    return Survey(rows=rows, date=datetime(2026, 1, 2, tzinfo=UTC), tool="test")
+
+
+def test_counts_per_architecture_rule_and_floor(tmp_path: Path) -> None:
+    tasks = plan_tasks([str(good(tmp_path)), str(bad(tmp_path))], ())
+    rows = [survey_task(task, Shelf({}), None) for task in tasks]
+    gone = Row(asked="x", outcome=Outcome.ABSENT, arch=Arch.S390X, reason="none")
+    shares = by_arch([*rows, gone])
+    assert (shares[Arch.X86_64].conforming, shares[Arch.X86_64].audited, shares[Arch.S390X].absent) == (1, 2, 1)
+    assert [(count.rule, count.wheels) for count in by_rule(rows) if count.severity.value == "error"] == [
+        ("relr", 1),
+        ("symbol-too-new", 1),
+    ]
+    assert [(str(count.floor), count.within, count.above) for count in by_floor(rows)] == [
+        ("1.1.24", 1, 0),
+        ("1.2.5", 0, 1),
+    ]
+    assert survey_of(gone).exit_code == 12
+    assert survey_of(gone, rows[0]).exit_code == 0
+
+
+class Shelf:
+    """An index of what a test puts into it; remembers what was asked for."""
+
+    def __init__(self, wheels: dict[tuple[str, Arch], Path | FetchError]) -> None:
+        self.wheels = wheels
+        self.asked: list[tuple[Arch, tuple[Policy, ...]]] = []
+
+    def fetch(self, project: Project, arch: Arch, policies: Sequence[Policy]) -> Fetched | Nothing:
+        self.asked.append((arch, tuple(policies)))
+        found = self.wheels.get((project.name, arch))
+        if isinstance(found, FetchError):
+            raise found
+        return Fetched(path=found, python="3.13") if found else Nothing(outcome=Outcome.ABSENT, reason="none")
+
+
+def test_projects_become_a_row_per_architecture_and_failures_stay_rows(tmp_path: Path) -> None:
+    shelf = Shelf(
+        {("good", Arch.X86_64): good(tmp_path), ("down", Arch.S390X): FetchError("no network", details="a\nrefused")}
+    )
+    tasks = plan_tasks(["good", "down", "good"], (Arch.X86_64, Arch.S390X))
+    told: list[int] = []
+    rows = collect(tasks, lambda task: survey_task(task, shelf, None), jobs=3, tell=lambda done, row: told.append(done))
+    assert [(row.asked, row.arch, row.outcome) for row in rows] == [
+        ("good", Arch.X86_64, Outcome.CONFORMS),
+        ("good", Arch.S390X, Outcome.ABSENT),
+        ("down", Arch.X86_64, Outcome.ABSENT),
+        ("down", Arch.S390X, Outcome.UNFETCHED),
+    ]
+    assert rows[3].reason == "no network: refused"
+    assert (rows[0].version, rows[0].python) == ("1.0", "3.13")
+    assert told == [1, 2, 3, 4]
+    assert not list(tmp_path.glob("*.whl"))
+    Draft202012Validator(SCHEMA).validate(survey_json(survey_of(*rows)))
+
+
+def test_a_policy_takes_what_its_musl_takes() -> None:
+    assert policies_for(None) == (Policy.MUSLLINUX_1_2, Policy.MUSLLINUX_1_1)
+    assert policies_for(Policy.MUSLLINUX_1_1) == (Policy.MUSLLINUX_1_1,)
+
+
+@pytest.mark.parametrize(("text", "parsed"), [("numpy", ("numpy", None)), ("A.b-c==2.0+x", ("A.b-c", "2.0+x"))])
+def test_projects_parse_and_format(text: str, parsed: tuple[str, str | None]) -> None:
+    project = Project.parse(text)
+    assert (project.name, project.version) == parsed
+    assert str(project) == text
+
+
+@given(st.text())
+def test_nothing_visible_commands_a_terminal(text: str) -> None:
+    assert visible(text).isprintable()
+    assert visible(visible(text)) == visible(text)
+
+
+WHEEL = b"a wheel"
+DIGEST = hashlib.sha256(WHEEL).hexdigest()
+
+
+class Pip:
+    """A pip whose index has ``tags`` of one project; ``log`` is what it writes when nothing fits."""
+
+    def __init__(self, *tags: str, log: str = "", said: bytes = b"No matching distribution found for demo") -> None:
+        self.tags, self.log, self.said = tags, log, said
+        self.asked: list[str] = []
+
+    def __call__(self, argv: Sequence[str]) -> Completed:
+        version = argv[argv.index("--python-version") + 1]
+        platforms = [argv[at + 1] for at, word in enumerate(argv) if word == "--platform"]
+        self.asked.append(version)
+        wanted = [f"cp{version.replace('.', '')}-cp{version.replace('.', '')}-{plat}" for plat in platforms]
+        found = next((tag for tag in [*wanted, "py3-none-any"] if tag in self.tags), None)
+        if found is None:
+            skipped = "".join(
+                f"  Skipping link: none of the wheel's tags ({tag}) are compatible\n" for tag in self.tags
+            )
+            Path(argv[argv.index("--log") + 1]).write_text(skipped + self.log)
+            return Completed(argv=tuple(argv), returncode=1, stdout=b"", stderr=self.said)
+        if "download" in argv:
+            (directory := Path(argv[argv.index("-d") + 1])).mkdir()
+            (directory / f"demo-1.0-{found}.whl").write_bytes(WHEEL)
+            return Completed(argv=tuple(argv), returncode=0, stdout=b"", stderr=b"")
+        url = f"https://x/demo-1.0-{found}.whl?a=b"
+        download = {"url": url, "archive_info": {"hashes": {"sha256": DIGEST}}}
+        item = {"metadata": {"name": "demo", "version": "1.0"}, "download_info": download}
+        Path(argv[argv.index("--report") + 1]).write_text(json.dumps({"install": [item]}))
+        return Completed(argv=tuple(argv), returncode=0, stdout=b"", stderr=b"")
+
+
+def ask(tmp_path: Path, pip: Pip, arch: Arch = Arch.X86_64) -> Fetched | Nothing:
+    pythons = tuple(PythonTag(3, minor) for minor in (15, 14, 13))
+    index = PipIndex(cache=tmp_path / "cache", directory=tmp_path / "wheels", pythons=pythons, run=pip)
+    return index.fetch(Project(name="demo"), arch, policies_for(None))
+
+
+def test_the_newest_python_with_a_wheel_is_taken_and_its_wheel_kept(tmp_path: Path) -> None:
+    pip = Pip(TAG)
+    found = ask(tmp_path, pip)
+    assert isinstance(found, Fetched)
+    assert (found.python, found.path.name, found.path.read_bytes()) == ("3.13", f"demo-1.0-{TAG}.whl", WHEEL)
+    assert pip.asked == ["3.15", "3.13", "3.13"]  # pip's log said that there is none for 3.14
+    found.path.unlink()
+    again = Pip(TAG)
+    assert ask(tmp_path, again) == found
+    assert again.asked == ["3.15", "3.13"]  # the cache has it: nothing is downloaded
+
+
+@pytest.mark.parametrize(
+    ("pip", "outcome", "reason"),
+    [
+        (Pip("py3-none-any"), Outcome.PURE, "pip takes demo-1.0-py3-none-any.whl"),
+        (Pip("cp39-cp39-musllinux_1_2_x86_64"), Outcome.ABSENT, "for the CPython asked for"),
+        (Pip("cp315-cp315-musllinux_1_2_s390x"), Outcome.ABSENT, "for this architecture"),
+        (Pip(log="Could not fetch URL https://x/: 404 Client Error - skipping\n"), Outcome.ABSENT, "no index has demo"),
+    ],
+)
+def test_what_is_not_there_is_no_failure(tmp_path: Path, pip: Pip, outcome: Outcome, reason: str) -> None:
+    found = ask(tmp_path, pip)
+    assert isinstance(found, Nothing)
+    assert found.outcome is outcome
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("pip", "details"),
+    [
+        (
+            Pip(log="Could not fetch URL https://x/demo/: connection error: refused - skipping\n"),
+            "x: connection error: refused",
+        ),
+        (Pip(said=b"ERROR: no such option"), "no such option"),
+    ],
+)
+def test_an_index_that_does_not_answer_is_one(tmp_path: Path, pip: Pip, details: str) -> None:
+    with pytest.raises(FetchError) as caught:
+        ask(tmp_path, pip)
+    assert details in caught.value.details
+
+
+@pytest.mark.parametrize("report", ["{}", '{"install": []}', "no json"])
+def test_reports_without_a_hash_are_refused(report: str) -> None:
+    with pytest.raises(FetchError):
+        parse_report(report, "demo")
