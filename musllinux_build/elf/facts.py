@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
 from musllinux_build.arch import Arch, ElfIdentity
+from musllinux_build.elf.attributes import ArmAttributes
 
-GLIBC_VERSIONS = ("GLIBC_", "GLIBC_PRIVATE")
+GLIBC_LIBRARY = re.compile(
+    r"ld-linux|ld64\.so|lib(?:c|pthread|rt|m|dl|util|resolv|nsl|crypt|anl|mvec|thread_db|BrokenLocale)\.so"
+)
+"""The file names of glibc's own libraries."""
+GLIBC_SIGN = re.compile(r"ld-linux|ld64\.so|libc\.so\.6$")
+DF_1_PIE = 0x08000000
 
 
 class ElfKind(Enum):
@@ -18,6 +25,8 @@ class ElfKind(Enum):
     EXECUTABLE = 2
     SHARED = 3
     CORE = 4
+    OTHER = 0
+    """A number of an operating system or a processor, or none at all."""
 
 
 class Hazard(Enum):
@@ -30,7 +39,21 @@ class Hazard(Enum):
     RELR = "relr"
     """DT_RELR: applied since musl 1.2.4, silently ignored before."""
     TEXT_RELOCATIONS = "text-relocations"
+    UNMARKED_TEXT_RELOCATIONS = "text-relocations-unmarked"
+    """DF_TEXTREL without DT_TEXTREL: musl looks for the tag alone and leaves the code read-only."""
     EXECUTABLE_STACK = "executable-stack"
+    PACKED_RELOCATIONS = "packed-relocations"
+    """DT_ANDROID_REL or DT_ANDROID_RELA: only Android's loader unpacks them."""
+    STATIC_TLS_FLAG = "static-tls-flag"
+    """DF_STATIC_TLS in DT_FLAGS, which musl ignores: the relocations decide."""
+
+
+class LibcFlavour(Enum):
+    """For which C library an object was linked, as far as it says."""
+
+    MUSL = "musl"
+    GLIBC = "glibc"
+    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +92,50 @@ class ElfFacts:
     hazards: frozenset[Hazard] = frozenset()
     strings: tuple[int, int] = field(default=(0, 0))
     """File offset and size of the dynamic string table."""
+    relocation_types: frozenset[int] = frozenset()
+    has_hash: bool = True
+    """Whether there is a DT_HASH or DT_GNU_HASH: musl's symbol lookup does not survive an object with neither."""
+    has_tls: bool = False
+    dynamic_flags: int = 0
+    """DT_FLAGS_1."""
+    stack_size: int = 0
+    """p_memsz of PT_GNU_STACK."""
+    page_size: int = 1 << 16
+    """The largest page, up to 64 KiB, on which every segment's address and offset agree; less than 4096 is broken."""
+    build_id: str | None = None
+    isa: int = 0
+    """The x86-64 level its .note.gnu.property names (2, 3, 4); 1 is the baseline, 0 says nothing."""
+    arm: ArmAttributes | None = None
 
     @property
     def search_path(self) -> str | None:
         """What musl searches for this object's needs: DT_RUNPATH when there is one, else DT_RPATH."""
         return self.runpath if self.runpath is not None else self.rpath
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is started, not loaded; a library may have an interpreter too, to print its version."""
+        if self.kind is ElfKind.EXECUTABLE:
+            return True
+        named_library = self.soname is not None or ".so" in self.path.rpartition("/")[2]
+        return self.interp is not None and (bool(self.dynamic_flags & DF_1_PIE) or not named_library)
+
+    @property
+    def glibc_versions(self) -> tuple[str, ...]:
+        """The versions it wants of glibc's own libraries, sorted."""
+        # libgcc_s has a version GLIBC_2.0 of its own on some architectures; only glibc's libraries count.
+        wanted = (need for need in self.version_needs if GLIBC_LIBRARY.match(need.library))
+        return tuple(sorted({name for need in wanted for name in need.versions if name.startswith("GLIBC_")}))
+
+    @property
+    def libc(self) -> LibcFlavour:
+        """Which C library it was linked for."""
+        names = (*self.needed, (self.interp or "").rpartition("/")[2])
+        if self.glibc_versions or any(GLIBC_SIGN.match(name) for name in names):
+            return LibcFlavour.GLIBC
+        if any(name.startswith(("libc.musl-", "ld-musl-")) for name in names):
+            return LibcFlavour.MUSL
+        return LibcFlavour.NEUTRAL
 
     @property
     def arch(self) -> Arch | None:

@@ -13,8 +13,11 @@ from typing import Literal
 
 from elftools.elf import enums  # noqa: TID251 - this is that module
 
+from musllinux_build.elf.attributes import read_arm_attributes
 from musllinux_build.elf.facts import ElfFacts, ElfKind, Hazard
 from musllinux_build.elf.image import ElfImage, Segment, StringTable, corrupt
+from musllinux_build.elf.notes import read_notes
+from musllinux_build.elf.psabi import APPLIED, IRELATIVE, TPOFF
 from musllinux_build.elf.relocations import RelocationTable, read_relocations
 from musllinux_build.elf.symbols import DynamicTags, read_symbols
 from musllinux_build.elf.versions import read_version_needs
@@ -26,26 +29,15 @@ LONGEST_INTERP = 4096
 
 TAG: Mapping[str, int] = enums.ENUM_D_TAG_COMMON
 SEGMENT: Mapping[str, int] = enums.ENUM_P_TYPE_BASE
-IRELATIVE = {
-    62: enums.ENUM_RELOC_TYPE_x64["R_X86_64_IRELATIVE"],
-    3: enums.ENUM_RELOC_TYPE_i386["R_386_IRELATIVE"],
-    183: 1032,  # R_AARCH64_IRELATIVE (ELF for the Arm 64-bit Architecture, "Dynamic relocations")
-    40: 160,  # R_ARM_IRELATIVE (ELF for the Arm Architecture, "Dynamic relocations"); elftools has a 140 of old drafts
-    21: enums.ENUM_RELOC_TYPE_PPC64["R_PPC64_IRELATIVE"],
-    22: enums.ENUM_RELOC_TYPE_S390X["R_390_IRELATIVE"],
-}
-"""Per machine, the relocation that calls an indirect function's resolver."""
-TPOFF = {
-    62: {enums.ENUM_RELOC_TYPE_x64["R_X86_64_TPOFF64"]},
-    3: {enums.ENUM_RELOC_TYPE_i386["R_386_TLS_TPOFF"], enums.ENUM_RELOC_TYPE_i386["R_386_TLS_TPOFF32"]},
-    183: {1030},  # R_AARCH64_TLS_TPREL; elftools has the two names 1030 and 1028 of an older draft
-    40: {enums.ENUM_RELOC_TYPE_ARM["R_ARM_TLS_TPOFF32"]},
-    21: {enums.ENUM_RELOC_TYPE_PPC64["R_PPC64_TPREL64"]},
-    22: {enums.ENUM_RELOC_TYPE_S390X["R_390_TLS_TPOFF"]},
-}
-"""Per machine, the relocations of the initial-exec TLS model."""
 DF_TEXTREL = enums.ENUM_DT_FLAGS["DF_TEXTREL"]
+DF_STATIC_TLS = enums.ENUM_DT_FLAGS["DF_STATIC_TLS"]
+ANDROID = frozenset({0x6000000F, 0x60000011})
+"""DT_ANDROID_REL and DT_ANDROID_RELA."""
 PF_X = 1
+EM_ARM = enums.ENUM_E_MACHINE["EM_ARM"]
+KINDS = {kind.value: kind for kind in ElfKind if kind is not ElfKind.OTHER}
+LOADABLE = {ElfKind.EXECUTABLE, ElfKind.SHARED}
+LARGEST_PAGE = 1 << 16
 
 
 def read_elf(data: bytes | memoryview, path: str) -> ElfFacts | None:
@@ -61,7 +53,7 @@ def read_elf(data: bytes | memoryview, path: str) -> ElfFacts | None:
         return None
     image, kind, flags = _read_image(view, path)
     bare = ElfFacts(path=path, kind=kind, machine=image.machine, bits=image.bits, order=image.order, flags=flags)
-    if kind is ElfKind.RELOCATABLE or kind is ElfKind.CORE or not image.tags:
+    if kind not in LOADABLE or not image.tags:
         return bare
     return _read_dynamic(image, bare)
 
@@ -77,21 +69,28 @@ def _read_image(view: memoryview, path: str) -> tuple[ElfImage, ElfKind, int]:
         raise corrupt(path, "the header is cut short")
     fields = header.unpack(view[16 : 16 + header.size])
     kind_number, machine, start, flags, entry, count = fields[0], fields[1], fields[4], fields[6], fields[8], fields[9]
-    try:
-        kind = ElfKind(kind_number)
-    except ValueError:
-        raise corrupt(path, f"e_type {kind_number}") from None
-    segments = _read_segments(view, path, (bits, mark), (start, entry, count))
+    kind = _kind(kind_number, machine, path)
+    # Firmware or a kernel of a graphics card is nothing musl could load, and may have structures of its own.
+    ours = machine in APPLIED
+    segments = _read_segments(view, path, (bits, mark), (start, entry, count)) if ours else ()
     bare = ElfImage(
         path=path, data=view, bits=bits, order=order, machine=machine, segments=segments, tags={}, needed=()
     )
-    if kind in {ElfKind.RELOCATABLE, ElfKind.CORE}:
+    if kind not in LOADABLE or not ours:
         return bare, kind, flags
     tags, needed = _read_tags(bare)
     image = ElfImage(
         path=path, data=view, bits=bits, order=order, machine=machine, segments=segments, tags=tags, needed=needed
     )
     return image, kind, flags
+
+
+def _kind(number: int, machine: int, path: str) -> ElfKind:
+    if number in KINDS:
+        return KINDS[number]
+    if machine in APPLIED:
+        raise corrupt(path, f"e_type {number}")
+    return ElfKind.OTHER
 
 
 def _read_segments(
@@ -121,7 +120,7 @@ def _read_segments(
 
 def _read_tags(image: ElfImage) -> tuple[dict[int, int], tuple[int, ...]]:
     """The dynamic section as tag to value, and its DT_NEEDED values in order."""
-    dynamic = next((segment for segment in image.segments if segment.type == SEGMENT["PT_DYNAMIC"]), None)
+    dynamic = _segment(image, "PT_DYNAMIC")
     tags: dict[int, int] = {}
     needed: list[int] = []
     if dynamic is None or not dynamic.file_size:
@@ -151,6 +150,7 @@ def _read_dynamic(image: ElfImage, bare: ElfFacts) -> ElfFacts:
         versym=tags.get(TAG["DT_VERSYM"], 0),
     )
     symbols = read_symbols(image, strings, addresses, relocations.symbols)
+    notes = read_notes(image)
 
     def text(tag: str) -> str | None:
         return strings.name(tags[TAG[tag]]) if TAG[tag] in tags else None
@@ -176,24 +176,51 @@ def _read_dynamic(image: ElfImage, bare: ElfFacts) -> ElfFacts:
         ),
         hazards=_hazards(image, relocations.types, has_ifunc=symbols.has_ifunc),
         strings=_strings_place(image),
+        relocation_types=relocations.types,
+        has_hash=bool(addresses.hash or addresses.gnu_hash),
+        has_tls=_segment(image, "PT_TLS") is not None,
+        dynamic_flags=tags.get(TAG["DT_FLAGS_1"], 0),
+        stack_size=stack.memory_size if (stack := _segment(image, "PT_GNU_STACK")) else 0,
+        page_size=_page_size(image),
+        build_id=notes.build_id,
+        isa=notes.isa,
+        arm=read_arm_attributes(image.data) if image.machine == EM_ARM and image.order == "little" else None,
     )
 
 
+def _segment(image: ElfImage, kind: str) -> Segment | None:
+    return next((segment for segment in image.segments if segment.type == SEGMENT[kind]), None)
+
+
+def _page_size(image: ElfImage) -> int:
+    """The largest page on which mapping every segment at its own address maps the right bytes."""
+    size = LARGEST_PAGE
+    for segment in image.segments:
+        if segment.type == SEGMENT["PT_LOAD"] and segment.file_size:
+            while (segment.address - segment.offset) % size:
+                size >>= 1
+    return size
+
+
 def _hazards(image: ElfImage, types: frozenset[int], *, has_ifunc: bool) -> frozenset[Hazard]:
-    stack = next((segment for segment in image.segments if segment.type == SEGMENT["PT_GNU_STACK"]), None)
+    stack, flags = _segment(image, "PT_GNU_STACK"), image.tags.get(TAG["DT_FLAGS"], 0)
+    marked = TAG["DT_TEXTREL"] in image.tags
+    initial_exec = bool(TPOFF.get(image.machine, frozenset()) & types)
     found = {
         Hazard.IFUNC: has_ifunc or IRELATIVE.get(image.machine) in types,
-        Hazard.INITIAL_EXEC_TLS: bool(TPOFF.get(image.machine, set()) & types),
+        Hazard.INITIAL_EXEC_TLS: initial_exec,
+        Hazard.STATIC_TLS_FLAG: bool(flags & DF_STATIC_TLS) and not initial_exec,
         Hazard.RELR: bool(image.tags.get(TAG["DT_RELR"]) and image.tags.get(TAG["DT_RELRSZ"])),
-        Hazard.TEXT_RELOCATIONS: TAG["DT_TEXTREL"] in image.tags
-        or bool(image.tags.get(TAG["DT_FLAGS"], 0) & DF_TEXTREL),
+        Hazard.PACKED_RELOCATIONS: bool(ANDROID & image.tags.keys()),
+        Hazard.TEXT_RELOCATIONS: marked,
+        Hazard.UNMARKED_TEXT_RELOCATIONS: bool(flags & DF_TEXTREL) and not marked,
         Hazard.EXECUTABLE_STACK: bool(stack and stack.flags & PF_X),
     }
     return frozenset(hazard for hazard, present in found.items() if present)
 
 
 def _interp(image: ElfImage) -> str | None:
-    segment = next((segment for segment in image.segments if segment.type == SEGMENT["PT_INTERP"]), None)
+    segment = _segment(image, "PT_INTERP")
     if segment is None:
         return None
     if segment.file_size > LONGEST_INTERP or segment.offset + segment.file_size > len(image.data):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
 from musllinux_build.elf.facts import ElfKind, Hazard, VersionNeed
-from musllinux_build.elf.reader import IRELATIVE, TPOFF, read_elf
+from musllinux_build.elf.psabi import IRELATIVE, TPOFF
+from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import WheelError
 from tests.elfgen import RELOCATIONS, Obj, build
 
