@@ -130,13 +130,17 @@ def named_policy(name: WheelName) -> Policy | None:
     return min(known, key=lambda policy: policy.row.series, default=None)
 
 
-def retag(name: WheelName, policy: Policy, arch: Arch) -> WheelName:
-    """``name`` for ``policy`` on ``arch``; its musllinux tags of later series of ``arch`` stay true and are kept."""
-    kept = {
-        platform
-        for platform in name.platforms
-        if (tag := MusllinuxTag.parse(platform)) and tag.arch == arch.value and tag.series >= policy.row.series
-    }
+def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False) -> WheelName:
+    """``name`` for ``policy`` on ``arch``; musllinux tags of later series stay true and are kept unless ``only``."""
+    kept: set[str] = (
+        set()
+        if only
+        else {
+            platform
+            for platform in name.platforms
+            if (tag := MusllinuxTag.parse(platform)) and tag.arch == arch.value and tag.series >= policy.row.series
+        }
+    )
     return replace(name, platforms=tuple(sorted(kept | {policy.platform_tag(arch)})))
 
 

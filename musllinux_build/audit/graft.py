@@ -11,7 +11,9 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from musllinux_build.audit.options import RepairOptions
 from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.verdict import Finding, Severity
 from musllinux_build.elf.closure import Closure, Outcome, expand, is_reserved
@@ -68,11 +70,11 @@ class GraftPlan:
     conflicts: tuple[Finding, ...]
 
 
-def plan_graft(subject: Subject) -> GraftPlan:
+def plan_graft(subject: Subject, options: RepairOptions) -> GraftPlan:
     """The plan for every library found outside the wheel; conflicts are found here, before anything is written."""
     closure, inventory = subject.closure, subject.inventory
     sources = _sources(subject)
-    directory = f"{subject.name.distribution}.libs"
+    directory = options.libs_directory(subject.name.distribution)
     libraries = {
         source: Library(
             source=source,
@@ -138,6 +140,18 @@ def _out_of_reach(facts: ElfFacts, name: str) -> Finding:
         evidence=name,
         remedy="Move the program into the package and start it from an entry point, or link it statically",
     )
+
+
+def spared_names(closure: Closure) -> tuple[str, ...]:
+    """The names of the libraries that were excluded."""
+    return tuple(sorted({edge.name for edge in closure.edges if edge.outcome is Outcome.EXCLUDED}))
+
+
+def unmatched(subject: Subject, options: RepairOptions) -> tuple[str, ...]:
+    """The patterns of ``exclude`` that match no library."""
+    spared = [edge for edge in subject.closure.edges if edge.outcome is Outcome.EXCLUDED]
+    texts = {text for edge in spared for text in (edge.name, edge.target, edge.why) if text}
+    return tuple(pattern for pattern in options.exclude if not any(fnmatchcase(text, pattern) for text in texts))
 
 
 def _groups(libraries: Mapping[str, Library]) -> tuple[tuple[Library, ...], ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.rules import RULES
-from musllinux_build.audit.subject import Inventory, Subject, take_inventory, trace
+from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory, trace
 from musllinux_build.audit.symbols import floor_reasons
 from musllinux_build.audit.verdict import Severity, Verdict
 from musllinux_build.errors import PureProjectError, UsageError, WheelError
@@ -18,6 +18,7 @@ from musllinux_build.wheel.contents import Wheel, read_wheel
 
 DEFAULT_POLICY = Policy.MUSLLINUX_1_2
 SEVERITIES = tuple(Severity)
+EVERYWHERE = Search()
 
 
 def choose_policy(name: WheelName) -> Policy:
@@ -59,6 +60,7 @@ def examine(
     floor: MuslVersion,
     sysroot: Sysroot | None,
     may_graft: bool,
+    search: Search = EVERYWHERE,
 ) -> Subject:
     """What the rules look at; libraries are searched in ``sysroot`` too when there is one."""
     return Subject(
@@ -69,7 +71,7 @@ def examine(
         floor=floor,
         table=load_table(arch),
         inventory=inventory,
-        closure=trace(inventory, arch, sysroot),
+        closure=trace(inventory, arch, sysroot, search),
         may_graft=may_graft,
     )
 
@@ -105,6 +107,7 @@ def judge_wheel(
     sysroot: Sysroot | None = None,
     *,
     floor: MuslVersion | None = None,
+    search: Search = EVERYWHERE,
 ) -> Verdict:
     """The verdict on the wheel at ``path``; policy, architecture and floor are those of its name by default.
 
@@ -125,5 +128,6 @@ def judge_wheel(
         floor=floor or policy.row.floor,
         sysroot=sysroot,
         may_graft=False,
+        search=search,
     )
     return judge(subject, policy)

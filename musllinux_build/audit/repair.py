@@ -11,22 +11,25 @@ from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Applied, Graft, Patcher, apply_graft
-from musllinux_build.audit.graft import plan_graft
+from musllinux_build.audit.graft import plan_graft, spared_names, unmatched
 from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge, judge_wheel, pure_wheel
-from musllinux_build.audit.subject import Inventory, take_inventory
+from musllinux_build.audit.options import RepairOptions
+from musllinux_build.audit.subject import Inventory, Subject, take_inventory
 from musllinux_build.audit.verdict import Finding, Verdict
-from musllinux_build.errors import DiskFullError, RepairError
+from musllinux_build.elf.closure import Outcome
+from musllinux_build.errors import DiskFullError, RepairError, UsageError
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName, retag
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.record import encode_digest, format_record
-from musllinux_build.wheel.writer import EARLIEST, Packed, member_order, pack, write_archive
+from musllinux_build.wheel.writer import EARLIEST, LEVEL, Packed, member_order, pack, write_archive
 
 __all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "repair_wheel"]
 
 NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 SHOWN_FINDINGS = 40
+PLAIN = RepairOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ def repair_wheel(
     patcher: Patcher,
     floor: MuslVersion | None = None,
     epoch: int = EARLIEST,
+    options: RepairOptions = PLAIN,
 ) -> RepairReport:
     """Graft what ``source`` needs from ``sysroot``, retag it for ``policy`` and write it to ``output_dir``.
 
@@ -69,16 +73,21 @@ def repair_wheel(
     policy = policy or choose_policy(wheel.name)
     arch = arch or choose_arch(wheel.name, inventory)
     floor = floor or policy.row.floor
-    subject = examine(wheel, inventory, arch=arch, floor=floor, sysroot=sysroot, may_graft=True)
-    verdict, plan = judge(subject, policy), plan_graft(subject)
+    _not_yet(options)
+    search = options.search(renames=True)
+    subject = examine(wheel, inventory, arch=arch, floor=floor, sysroot=sysroot, may_graft=True, search=search)
+    _check_exclude(subject, options)
+    verdict, plan = judge(subject, policy), plan_graft(subject, options)
     problems = (*verdict.errors, *plan.conflicts)
     if problems:
         raise _refused(source.name, problems)
     applied = apply_graft(plan, _source_reader(sysroot), wheel.read, patcher)
-    name = retag(wheel.name, policy, arch)
-    chunks = _chunks(wheel, applied, name, inventory, epoch)
+    name = retag(wheel.name, policy, arch, only=options.only_plat) if options.update_tags else wheel.name
+    chunks = _chunks(wheel, applied, name, inventory, epoch=epoch, options=options)
     target = output_dir / str(name)
-    verdict = _write(chunks, target, policy, arch, floor)
+    # What a path excluded is known by its names once the root is out of sight.
+    seen = options.search(renames=False, spared=spared_names(subject.closure))
+    verdict = _write(chunks, target, lambda path: judge_wheel(path, policy, arch, floor=floor, search=seen))
     content = target.read_bytes()
     return RepairReport(
         path=target,
@@ -88,6 +97,23 @@ def repair_wheel(
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )
+
+
+def _not_yet(options: RepairOptions) -> None:
+    """Refuse what is not built yet rather than ignore it."""
+    asked = {"--include": options.include, "--strip": options.strip, "--clear-exec-stack": options.clear_exec_stack}
+    for option, wanted in asked.items():
+        if wanted:
+            raise UsageError(f"{option} is not built yet", resolution="Leave it out.")
+
+
+def _check_exclude(subject: Subject, options: RepairOptions) -> None:
+    for pattern in unmatched(subject, options):
+        needed = sorted({edge.name for edge in subject.closure.edges if edge.outcome is not Outcome.LIBC})
+        raise UsageError(
+            f"--exclude {pattern!r} matches no library that {subject.name} needs",
+            resolution=f"It needs {', '.join(needed) or 'none but libc'}; patterns match names and whole paths.",
+        )
 
 
 def _source_reader(sysroot: Sysroot | None) -> Callable[[str], bytes]:
@@ -113,22 +139,26 @@ def _refused(wheel: str, problems: Sequence[Finding]) -> RepairError:
 
 
 def _chunks(
-    wheel: Wheel, applied: Applied, name: WheelName, inventory: Inventory, epoch: int
+    wheel: Wheel, applied: Applied, name: WheelName, inventory: Inventory, *, epoch: int, options: RepairOptions
 ) -> Iterable[bytes | memoryview]:
     """The bytes of the repaired wheel; those of the input when there is nothing to change."""
     fields = wheel.wheel_file
     pure = (fields.first("Root-Is-Purelib") or "").lower() != "false"
-    if not applied.added and name == wheel.name and fields.tags == name.expanded and not pure:
+    tags = name.expanded if options.update_tags else fields.tags
+    if not applied.added and name == wheel.name and fields.tags == tags and not pure:
         return [wheel.archive.data]
-    return write_archive(_members(wheel, applied, name, inventory), epoch=epoch)
+    return write_archive(_members(wheel, applied, tags, inventory, options.level), epoch=epoch)
 
 
-def _members(wheel: Wheel, applied: Applied, name: WheelName, inventory: Inventory) -> Iterator[Packed]:
+def _members(
+    wheel: Wheel, applied: Applied, tags: tuple[str, ...], inventory: Inventory, level: int | None
+) -> Iterator[Packed]:
     """Every member of the result in order, RECORD last."""
+    level = LEVEL if level is None else level
     replaced = {
         **applied.changed,
         **applied.added,
-        f"{wheel.dist_info}/WHEEL": wheel.wheel_file.retagged(name.expanded).format(),
+        f"{wheel.dist_info}/WHEEL": wheel.wheel_file.retagged(tags).format(),
     }
     loadable = {inventory.members[path] for path in inventory.objects} | applied.added.keys()
     rows: dict[str, tuple[str, int]] = {}
@@ -137,7 +167,7 @@ def _members(wheel: Wheel, applied: Applied, name: WheelName, inventory: Invento
         executable = member in loadable or bool(known and known.executable)
         if member in replaced or known is None:
             content = replaced[member]
-            packed = pack(member, content, executable=executable)
+            packed = pack(member, content, executable=executable, level=level)
             rows[member] = encode_digest(hashlib.sha256(content).digest()), len(content)
         else:
             entry = wheel.record[member]
@@ -155,12 +185,10 @@ def _members(wheel: Wheel, applied: Applied, name: WheelName, inventory: Invento
             rows[member] = digest, known.size
         yield packed
     record = f"{wheel.dist_info}/RECORD"
-    yield pack(record, format_record(rows, wheel.dist_info), executable=False)
+    yield pack(record, format_record(rows, wheel.dist_info), executable=False, level=level)
 
 
-def _write(
-    chunks: Iterable[bytes | memoryview], target: Path, policy: Policy, arch: Arch, floor: MuslVersion
-) -> Verdict:
+def _write(chunks: Iterable[bytes | memoryview], target: Path, judged: Callable[[Path], Verdict]) -> Verdict:
     """Write beside the target, judge what was written, and only then put it in place."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +198,7 @@ def _write(
                 for chunk in chunks:
                     stream.write(chunk)
             written.chmod(0o644)
-            verdict = judge_wheel(written, policy, arch, None, floor=floor)
+            verdict = judged(written)
             if not verdict.conforms:
                 raise _refused(target.name, verdict.errors)
             os.replace(written, target)  # noqa: PTH105 - the atomic one, by its own name

@@ -15,7 +15,7 @@ from musllinux_build.policy import MuslVersion
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName
 from musllinux_build.wheel.contents import Wheel
-from musllinux_build.wheel.layout import SITE, installed_path, shown_path
+from musllinux_build.wheel.layout import installed_path, is_of_wheel, shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,16 @@ class Inventory:
     def is_pure(self) -> bool:
         """Whether nothing in the wheel is an ELF object."""
         return not self.objects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How libraries outside the wheel are searched; see World. A ``system_path`` of None is the root's own."""
+
+    system_path: str | None = None
+    exclude: tuple[str, ...] = ()
+    whitelist: frozenset[str] = frozenset()
+    renames: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +90,7 @@ def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
     def lookup(path: str) -> Found | None:
         if path in inventory.members:
             return Found(identity=path, facts=inventory.objects.get(path))
-        real = sysroot.real_path(path) if sysroot and not path.startswith(SITE[:8]) else None
+        real = sysroot.real_path(path) if sysroot and not is_of_wheel(path) else None
         if real is None or sysroot is None:
             return None
         if real not in seen:
@@ -93,11 +103,21 @@ def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
     return lookup
 
 
-def trace(inventory: Inventory, arch: Arch, sysroot: Sysroot | None) -> Closure:
+def trace(inventory: Inventory, arch: Arch, sysroot: Sysroot | None, search: Search) -> Closure:
     """What loading the dynamic objects of a wheel opens, within itself and ``sysroot``."""
-    listed = sysroot.read(system_path_file(arch)) if sysroot else None
-    system_path = DEFAULT_PATH if listed is None else listed.decode("utf-8", "surrogateescape")
-    world = World(arch=arch, lookup=make_lookup(inventory, sysroot), system_path=system_path)
+    system_path = search.system_path
+    if system_path is None:
+        listed = sysroot.read(system_path_file(arch)) if sysroot else None
+        system_path = DEFAULT_PATH if listed is None else listed.decode("utf-8", "surrogateescape")
+    world = World(
+        arch=arch,
+        lookup=make_lookup(inventory, sysroot),
+        system_path=system_path,
+        is_own=is_of_wheel,
+        exclude=search.exclude,
+        whitelist=search.whitelist,
+        renames=search.renames,
+    )
     files = {
         path: facts
         for path, facts in inventory.objects.items()

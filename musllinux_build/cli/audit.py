@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.repair import repair_wheel
 from musllinux_build.audit.report import repair_json, repair_lines, verdict_json, verdict_lines
 from musllinux_build.audit.verdict import Verdict
+from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
@@ -80,17 +82,39 @@ def show(ctx: click.Context, wheels: Sequence[Path], policy: str | None, floor: 
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Take libraries from this root file system (an unpacked image).",
 )
+@click.option("--plat", metavar="TAG", help="Measure against and tag for this platform (musllinux_1_2_x86_64).")
 @POLICY
+@FLOOR
+@OPTIONS
 @JSON
-def repair(wheels: Sequence[Path], wheel_dir: Path, root: Path | None, policy: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it
+def repair(
+    *,
+    wheels: Sequence[Path],
+    wheel_dir: Path,
+    root: Path | None,
+    plat: str | None,
+    policy: str | None,
+    floor: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Graft what each WHEEL needs, and write it with the policy's tag; or say why that cannot be."""
-    chosen, epoch = parse_policy_option(policy), parse_epoch(os.environ.get("SOURCE_DATE_EPOCH"))
-    sysroot = open_root(root)
+    chosen, arch = parse_plat_option(plat, parse_policy_option(policy))
+    epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings)
+    measured, sysroot = parse_floor_option(floor), open_root(root)
     reports = []
     for wheel in wheels:
         click.echo(f"repairing {wheel.name}", err=True)
         report = repair_wheel(
-            wheel, wheel_dir, policy=chosen, sysroot=sysroot, patcher=find_patcher(os.environ.get("PATH")), epoch=epoch
+            wheel,
+            wheel_dir,
+            policy=chosen,
+            arch=arch,
+            sysroot=sysroot,
+            patcher=find_patcher(os.environ.get("PATH")),
+            floor=measured,
+            epoch=epoch,
+            options=options,
         )
         reports.append(report)
         if not as_json:

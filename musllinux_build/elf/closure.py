@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from fnmatch import fnmatchcase
 
 from musllinux_build.arch import Arch
 from musllinux_build.elf.facts import ElfFacts
@@ -36,6 +37,10 @@ class Outcome(Enum):
     MISSING = "missing"
     UNLOADABLE = "unloadable"
     """The first file found is no object of this architecture; musl stops there."""
+    EXCLUDED = "excluded"
+    """A user asked for it to stay outside; another package brings it."""
+    WHITELISTED = "whitelisted"
+    """A user trusts every system to have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,10 @@ Lookup = Callable[[str], Found | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One DT_NEEDED of ``requester`` (a path). ``target`` is the path opened, None for libc and what is missing."""
+    """One DT_NEEDED of ``requester`` (a path). ``target`` is the path opened, None for libc and what is missing.
+
+    ``why`` says what keeps ``target`` from being loaded; for a spared library it is the real path.
+    """
 
     requester: str
     name: str
@@ -77,19 +85,36 @@ class Closure:
     claims: Mapping[str, tuple[str, ...]]
 
     def missing_for(self, root: str) -> tuple[Edge, ...]:
-        """The edges of everything loaded for ``root`` that lead nowhere."""
+        """The edges of everything loaded for ``root`` that lead nowhere, or to what is not looked at."""
         paths = frozenset(self.loads[root])
-        bad = {Outcome.MISSING, Outcome.UNLOADABLE}
+        bad = {Outcome.MISSING, Outcome.UNLOADABLE, Outcome.EXCLUDED, Outcome.WHITELISTED}
         return tuple(edge for edge in self.edges if edge.requester in paths and edge.outcome in bad)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where libraries are searched: ``lookup`` opens paths, ``system_path`` is the loader's own list."""
+    """Where libraries are searched: ``lookup`` opens paths, ``system_path`` is the loader's own list.
+
+    ``is_own`` tells the files of the wheel from the system's. Of the latter, those whose name or path matches a
+    pattern of ``exclude``, or whose name is in ``whitelist``, are not followed. With ``renames``, every other one will
+    get a name of its own, so that being loaded under a name already answers no other need.
+    """
 
     arch: Arch
     lookup: Lookup
     system_path: str = DEFAULT_PATH
+    is_own: Callable[[str], bool] = lambda _: True
+    exclude: tuple[str, ...] = ()
+    whitelist: frozenset[str] = frozenset()
+    renames: bool = False
+
+    def spared(self, name: str, *paths: str) -> Outcome | None:
+        """Why the system's library ``name`` at ``paths`` is not followed, None when it is."""
+        if name in self.whitelist:
+            return Outcome.WHITELISTED
+        if any(fnmatchcase(text, pattern) for pattern in self.exclude for text in (name, *paths)):
+            return Outcome.EXCLUDED
+        return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,17 +194,17 @@ def _need(requester: str, name: str, state: _Loaded, world: World) -> Edge:
 
     if "/" not in name and is_reserved(name):
         return edge(Outcome.LIBC)
-    if name in state.by_name:
-        return edge(Outcome.FOUND, state.by_name[name])
+    known = state.by_name.get(name)
+    if known and (world.is_own(known) or not world.renames):
+        return edge(Outcome.FOUND, known)
     opened = _search(name, requester, state, world)
     if opened is None:
-        return edge(Outcome.MISSING)
+        return edge(Outcome.FOUND, known) if known else edge(world.spared(name) or Outcome.MISSING)
     path, found = opened
-    if posixpath.basename(found.identity) in {world.arch.row.loader, world.arch.row.libc_soname}:
-        return edge(Outcome.LIBC)
-    if found.facts is None or not found.facts.fits(world.arch.row.elf) or not found.facts.is_dynamic:
-        what = f"an object of {found.facts.describe()}" if found.facts else "no ELF object"
-        return edge(Outcome.UNLOADABLE, path, f"{path} is found first and is {what}")
+    stop = _why_not_followed(name, path, found, world)
+    if stop:
+        return edge(*stop)
+    assert found.facts is not None
     target = state.by_identity.setdefault(found.identity, path)
     state.by_name.setdefault(name, target)
     if target not in state.facts:
@@ -187,6 +212,18 @@ def _need(requester: str, name: str, state: _Loaded, world: World) -> Edge:
         state.facts[target] = found.facts
         state.chains[target] = (*state.chains[requester], requester)
     return edge(Outcome.FOUND, target)
+
+
+def _why_not_followed(name: str, path: str, found: Found, world: World) -> tuple[Outcome, str | None, str] | None:
+    """What ends the walk at the file found first, as the rest of an Edge; None when it is loaded."""
+    if not world.is_own(path) and (spared := world.spared(name, path, found.identity)):
+        return spared, path, found.identity
+    if posixpath.basename(found.identity) in {world.arch.row.loader, world.arch.row.libc_soname}:
+        return Outcome.LIBC, None, ""
+    if found.facts is None or not found.facts.fits(world.arch.row.elf) or not found.facts.is_dynamic:
+        what = f"an object of {found.facts.describe()}" if found.facts else "no ELF object"
+        return Outcome.UNLOADABLE, path, f"{path} is found first and is {what}"
+    return None
 
 
 def _search(name: str, requester: str, state: _Loaded, world: World) -> tuple[str, Found] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 
-SITE = "/(wheel)/lib/python/site-packages"
+WHEEL = "/(wheel)"
+SITE = f"{WHEEL}/lib/python/site-packages"
 """Stands for the directory purelib and platlib install to; no real root file system has it."""
-OUTSIDE = "/(wheel)/prefix"
+OUTSIDE = f"{WHEEL}/prefix"
 """Stands for wherever scripts, headers and data go: at no fixed offset from SITE."""
 
 
@@ -16,6 +17,11 @@ def installed_path(member: str, data_dir: str) -> str:
         return f"{SITE}/{member}"
     scheme, _, rest = member.removeprefix(f"{data_dir}/").partition("/")
     return f"{SITE}/{rest}" if scheme in {"purelib", "platlib"} else f"{OUTSIDE}/{scheme}/{rest}"
+
+
+def is_of_wheel(path: str) -> bool:
+    """Whether an installed path is one of the wheel's own, not one of a root file system."""
+    return path.startswith(f"{WHEEL}/")
 
 
 def is_in_site(path: str) -> bool:

@@ -33,9 +33,9 @@ class Packed:
     executable: bool
 
 
-def pack(name: str, content: bytes, *, executable: bool) -> Packed:
+def pack(name: str, content: bytes, *, executable: bool, level: int = LEVEL) -> Packed:
     """``content`` deflated, or stored when that is shorter."""
-    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     deflated = deflater.compress(content) + deflater.flush()
     smaller = len(deflated) < len(content)
     return Packed(
