@@ -1,0 +1,187 @@
+"""What a repair put into a wheel, as a CycloneDX 1.6 document for ``.dist-info/sboms`` (PEP 770).
+
+Every library is a component, whether a package owns it or not, with the hash of the file in the wheel and of the file
+it was made from; the wheel itself is the primary component, and every other one is reached from it. The document
+follows from its inputs alone: sorted, dated by the epoch of the archive, its serial number a hash of the rest. It tells
+no path of the machine: of a file that no package owns, only its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.utils import canonicalize_name
+
+from musllinux_build import __version__
+from musllinux_build.apkdb import ApkDatabase, Owned
+from musllinux_build.tags import WheelName
+
+SBOM_NAME = "sboms/musllinux-build.cdx.json"
+"""Below the ``.dist-info`` directory. Other tools' documents beside it are theirs and stay as they are."""
+PROPERTY: Final = "musllinux-build"
+SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
+MOST_PARENTHESES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The file a library was made from: ``path`` in the root, or the member it was in the input wheel."""
+
+    path: str
+    sha256: str
+    sha1: str
+
+    @classmethod
+    def of(cls, path: str, content: bytes | bytearray | memoryview) -> Source:
+        """The source at ``path`` with this ``content``."""
+        sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        return cls(path=path, sha256=hashlib.sha256(content).hexdigest(), sha1=sha1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundled:
+    """A library that was put into the wheel, or was there and was changed.
+
+    ``member`` is its path in the wheel; ``needs`` the members of other bundled libraries; ``soname`` the name it had.
+    """
+
+    member: str
+    sha256: str
+    soname: str
+    source: Source
+    needs: tuple[str, ...] = ()
+
+
+def sbom_json(wheel: WheelName, libraries: Iterable[Bundled], database: ApkDatabase, *, epoch: int) -> bytes:
+    """The document for the wheel that is called ``wheel``; ``epoch`` dates it (seconds, UTC)."""
+    ordered = sorted(libraries, key=lambda library: library.member)
+    root = _wheel_purl(wheel)
+    document = {
+        "$schema": SCHEMA,
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)),
+            "lifecycles": [{"phase": "post-build"}],
+            "tools": {"components": [{"type": "application", "name": "musllinux-build", "version": __version__}]},
+            "component": {
+                "type": "library",
+                "bom-ref": root,
+                "name": wheel.distribution,
+                "version": wheel.version,
+                "purl": root,
+            },
+        },
+        "components": [_component(library, database) for library in ordered],
+        "dependencies": _dependencies(root, ordered),
+    }
+    content = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
+    # RFC 4122's version 5 is a name-based one; the name here is the document.
+    document["serialNumber"] = f"urn:uuid:{uuid.UUID(bytes=content[:16], version=5)}"
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _component(library: Bundled, database: ApkDatabase) -> Mapping[str, object]:
+    owned = database.owner(library.source.path)
+    name, version = (owned.package.name, owned.package.version) if owned else (_plain_name(library), "")
+    about = _identity(name, version, owned, database)
+    shown = library.source.path if owned else posixpath.basename(library.source.path)
+    properties = {"path": library.member, "soname": library.soname, "source": shown}
+    if owned is None:
+        properties["unowned"] = "true"
+    elif owned.sha1 and owned.sha1 != library.source.sha1:
+        properties["differs-from-package"] = "true"
+    return {
+        **about,
+        "bom-ref": library.member,
+        "hashes": [{"alg": "SHA-256", "content": library.sha256}],
+        "evidence": {"occurrences": [{"location": library.member}]},
+        "pedigree": {
+            "ancestors": [{**about, "hashes": [{"alg": "SHA-256", "content": library.source.sha256}]}],
+            "notes": "Its dynamic section was edited to be found under its name in the wheel.",
+        },
+        "properties": [{"name": f"{PROPERTY}:{key}", "value": _clean(value)} for key, value in properties.items()],
+    }
+
+
+def _identity(name: str, version: str, owned: Owned | None, database: ApkDatabase) -> Mapping[str, object]:
+    """What is the same of a library before and after it was put into a wheel."""
+    about: dict[str, object] = {"type": "library", "name": _clean(name)}
+    if owned is None:
+        return about
+    about |= {"version": version, "purl": _package_purl(owned, database)}
+    if owned.package.license:
+        about["licenses"] = [_license(owned.package.license)]
+    return about
+
+
+def _plain_name(library: Bundled) -> str:
+    """``libyaml`` of ``libyaml-0.so.2``: all that is known of a library that no package owns."""
+    file_name = posixpath.basename(library.source.path)
+    return file_name.partition(".so")[0] or file_name
+
+
+def _license(text: str) -> Mapping[str, object]:
+    """An SPDX expression as such, anything else as a name."""
+    try:
+        expression = canonicalize_license_expression(text) if text.count("(") <= MOST_PARENTHESES else None
+    except InvalidLicenseExpression:
+        expression = None
+    if expression is None:
+        return {"license": {"name": text, "acknowledgement": "declared"}}
+    return {"expression": expression, "acknowledgement": "declared"}
+
+
+def _dependencies(root: str, libraries: Sequence[Bundled]) -> list[Mapping[str, object]]:
+    """The wheel needs what no other library brings in; of a cycle that nothing else reaches, its first member."""
+    members = {library.member: library for library in libraries}
+    needed = {name for library in libraries for name in library.needs if name != library.member}
+    direct: list[str] = []
+    reached: set[str] = set()
+    for member in sorted(members, key=lambda member: (member in needed, member)):
+        if member not in reached:
+            direct.append(member)
+            _reach(member, members, reached)
+    rows = {root: sorted(direct)}
+    rows |= {library.member: sorted({*library.needs} & members.keys()) for library in libraries}
+    return [{"ref": ref, "dependsOn": needs} if needs else {"ref": ref} for ref, needs in sorted(rows.items())]
+
+
+def _reach(start: str, members: Mapping[str, Bundled], reached: set[str]) -> None:
+    waiting = [start]
+    while waiting:
+        member = waiting.pop()
+        if member not in reached and member in members:
+            reached.add(member)
+            waiting.extend(members[member].needs)
+
+
+def _package_purl(owned: Owned, database: ApkDatabase) -> str:
+    """``pkg:apk/alpine/yaml@0.2.5-r0?arch=x86_64&distro=alpine-3.13`` (package-url, type apk)."""
+    package, distribution = owned.package, database.distribution or "alpine"
+    qualifiers = [f"arch={quote(package.arch, safe='')}"] if package.arch else []
+    if database.distribution and database.branch:
+        qualifiers.append(f"distro={quote(f'{distribution}-{database.branch}', safe='')}")
+    name, version = quote(package.name.lower(), safe=""), quote(package.version, safe="")
+    query = "?" + "&".join(qualifiers) if qualifiers else ""
+    return f"pkg:apk/{quote(distribution.lower(), safe='')}/{name}@{version}{query}"
+
+
+def _wheel_purl(wheel: WheelName) -> str:
+    name, version = canonicalize_name(wheel.distribution), quote(wheel.version.replace("_", "+"), safe="")
+    return f"pkg:pypi/{quote(name, safe='')}@{version}?file_name={quote(str(wheel), safe='')}"
+
+
+def _clean(text: str) -> str:
+    """``text`` as JSON can carry it: bytes that were no UTF-8 are shown in hexadecimal."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
