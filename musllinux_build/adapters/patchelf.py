@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from musllinux_build.adapters.process import Completed, run
-from musllinux_build.audit.apply import ElfEdit
+from musllinux_build.audit.apply import KEEP, ElfEdit
 from musllinux_build.errors import RepairError
 
 Run = Callable[[Sequence[str]], Completed]
@@ -44,6 +44,11 @@ class Patchelf:
         Raises:
             RepairError: patchelf fails.
         """
+        if edit.expand_relr:
+            raise RepairError(
+                "patchelf cannot expand DT_RELR relocations",
+                resolution="Link the library with -Wl,-z,nopack-relative-relocs, or use the built-in editor.",
+            )
         with tempfile.TemporaryDirectory(prefix="musllinux-build-") as scratch:
             path = Path(scratch) / "object"
             path.write_bytes(content)
@@ -67,8 +72,12 @@ def edit_options(edit: ElfEdit) -> tuple[tuple[str, ...], ...]:
         names += ["--set-soname", edit.soname]
     for old, new in edit.needed:
         names += ["--replace-needed", old, new]
-    runs: list[tuple[str, ...]] = [("--remove-rpath",)]
-    if edit.search_path is not None:
+    for name in edit.add_needed:
+        names += ["--add-needed", name]
+    if edit.clear_exec_stack:
+        names.append("--clear-execstack")
+    runs: list[tuple[str, ...]] = [] if edit.search_path is KEEP else [("--remove-rpath",)]
+    if isinstance(edit.search_path, str):
         runs.append(("--force-rpath", "--set-rpath", edit.search_path))
     if names:
         runs.append(tuple(names))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from musllinux_build.audit.graft import HASH_DIGITS, GraftPlan, Library, User
 from musllinux_build.elf.facts import ElfFacts
@@ -17,13 +18,30 @@ from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import RepairError
 
 
+class Keep(Enum):
+    """The search path of an edit that leaves it as it is."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfEdit:
-    """Changes of one object. ``needed`` are (old, new) names; a ``search_path`` of None removes what there is."""
+    """Changes of one object; the defaults change nothing.
 
-    soname: str | None
-    needed: tuple[tuple[str, str], ...]
-    search_path: str | None
+    ``soname`` None keeps it. ``needed`` are (old, new) names, ``add_needed`` names put after them that are not there.
+    A ``search_path`` of None removes what there is; a text becomes the only DT_RUNPATH or DT_RPATH. ``expand_relr``
+    turns DT_RELR into ordinary relative relocations, ``clear_exec_stack`` makes PT_GNU_STACK not executable.
+    """
+
+    soname: str | None = None
+    needed: tuple[tuple[str, str], ...] = ()
+    add_needed: tuple[str, ...] = ()
+    search_path: str | Keep | None = KEEP
+    expand_relr: bool = False
+    clear_exec_stack: bool = False
 
 
 Patcher = Callable[[bytes, ElfEdit], bytes]

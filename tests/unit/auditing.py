@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import ElfEdit
+from musllinux_build.audit.apply import KEEP, ElfEdit
 from musllinux_build.elf.facts import Hazard
 from musllinux_build.elf.reader import read_elf
 from tests.elfgen import Obj, build
@@ -41,13 +41,14 @@ def rebuild(content: bytes, edit: ElfEdit) -> bytes:
         Obj(
             arch=facts.arch,
             soname=edit.soname or facts.soname,
-            needed=[renames.get(name, name) for name in facts.needed],
-            rpath=edit.search_path,
+            needed=[*(renames.get(name, name) for name in facts.needed), *edit.add_needed],
+            rpath=facts.search_path if edit.search_path is KEEP else edit.search_path,
             exports=sorted(facts.exports),
             undefined=sorted(facts.undefined),
             weak=sorted(facts.weak),
             versions={need.library: need.versions for need in facts.version_needs},
-            relr=Hazard.RELR in facts.hazards,
+            relr=Hazard.RELR in facts.hazards and not edit.expand_relr,
+            exec_stack=Hazard.EXECUTABLE_STACK in facts.hazards and not edit.clear_exec_stack,
         )
     )
 

@@ -93,7 +93,11 @@ def test_patchelf_is_told_what_to_do() -> None:
         ("--force-rpath", "--set-rpath", "$ORIGIN"),
         ("--set-soname", "new.so", "--replace-needed", "a", "b"),
     )
-    assert edit_options(ElfEdit(soname=None, needed=(), search_path=None)) == (("--remove-rpath",),)
+    assert edit_options(ElfEdit(search_path=None)) == (("--remove-rpath",),)
+    added = ElfEdit(add_needed=("c.so",), clear_exec_stack=True)
+    assert edit_options(added) == (("--add-needed", "c.so", "--clear-execstack"),)
+    with pytest.raises(RepairError, match="DT_RELR"):
+        Patchelf(lambda argv: pytest.fail(str(argv)), "patchelf")(b"", ElfEdit(expand_relr=True))
 
 
 def test_patchelf_failures_are_explained() -> None:
