@@ -11,7 +11,7 @@ from typing import Literal, TypeVar, get_args
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError, near_miss
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 from musllinux_build.python import PythonTag
 
 TABLE = "tool.musllinux-build"
@@ -81,7 +81,7 @@ def parse_policy(text: str) -> tuple[Policy, ...]:
     Raises:
         ValueError: no such policy; names the near miss.
     """
-    return _parse_member(text, list(Policy), "policy")
+    return _parse_member(text, known_policies(), "policy")
 
 
 def parse_python(text: str) -> PythonTag:
@@ -186,12 +186,12 @@ def _pull(value: object) -> PullPolicy:
     raise ValueError(f"must be one of {', '.join(get_args(PullPolicy))}, is {value!r}")
 
 
-def _members(vocabulary: Sequence[Member], what: str) -> Callable[[object], tuple[Member, ...]]:
-    def read(value: object) -> tuple[Member, ...]:
-        found = [member for text in _texts(value) for member in _parse_member(text, vocabulary, what)]
-        return tuple(dict.fromkeys(found))
+def _archs(value: object) -> tuple[Arch, ...]:
+    return tuple(dict.fromkeys(arch for text in _texts(value) for arch in parse_arch(text)))
 
-    return read
+
+def _policies(value: object) -> tuple[Policy, ...]:
+    return tuple(dict.fromkeys(policy for text in _texts(value) for policy in parse_policy(text)))
 
 
 def _pythons(value: object) -> tuple[PythonTag, ...]:
@@ -200,8 +200,8 @@ def _pythons(value: object) -> tuple[PythonTag, ...]:
 
 
 _READERS: Mapping[str, Callable[[object], object]] = {
-    "archs": _members(list(Arch), "architecture"),
-    "policies": _members(list(Policy), "policy"),
+    "archs": _archs,
+    "policies": _policies,
     "pythons": _pythons,
     "build": _texts,
     "skip": _texts,

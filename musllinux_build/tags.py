@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
@@ -10,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import WheelError
-from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.policy import MuslVersion, Policy, known_policies
 
 MUSLLINUX = re.compile(r"musllinux_(\d{1,4})_(\d{1,4})_([0-9a-z_]+)")
 LONGEST = 512
@@ -109,9 +110,9 @@ class MusllinuxTag:
         return cls(series=(int(found[1]), int(found[2])), arch=found[3]) if found else None
 
     @property
-    def policy(self) -> Policy | None:
-        """The policy of this series, None when we have none."""
-        return next((policy for policy in Policy if policy.row.series == self.series), None)
+    def policy(self) -> Policy:
+        """The policy that this series is called by, known to us or not."""
+        return Policy.of(self.series)
 
 
 def named_arch(name: WheelName) -> Arch | None:
@@ -123,11 +124,12 @@ def named_arch(name: WheelName) -> Arch | None:
     return found.pop() if len(found) == 1 else None
 
 
-def named_policy(name: WheelName) -> Policy | None:
-    """The lowest policy ``name`` promises, None without a musllinux tag of a series we know."""
+def named_policy(name: WheelName, known: Collection[Policy] | None = None) -> Policy | None:
+    """The lowest policy ``name`` promises, None without a musllinux tag of a series in ``known`` (default: shipped)."""
     tags = (MusllinuxTag.parse(platform) for platform in name.platforms)
-    known = [tag.policy for tag in tags if tag and tag.policy]
-    return min(known, key=lambda policy: policy.row.series, default=None)
+    rows = known_policies() if known is None else known
+    promised = [tag.policy for tag in tags if tag and tag.policy in rows]
+    return min(promised, key=lambda policy: policy.series, default=None)
 
 
 def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False) -> WheelName:
@@ -138,7 +140,7 @@ def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False) ->
         else {
             platform
             for platform in name.platforms
-            if (tag := MusllinuxTag.parse(platform)) and tag.arch == arch.value and tag.series >= policy.row.series
+            if (tag := MusllinuxTag.parse(platform)) and tag.arch == arch.value and tag.series >= policy.series
         }
     )
     return replace(name, platforms=tuple(sorted(kept | {policy.platform_tag(arch)})))
@@ -146,7 +148,7 @@ def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False) ->
 
 def letter_floor(policy: Policy) -> MuslVersion:
     """The floor to the letter of PEP 656: patch level zero of the series."""
-    return MuslVersion(*policy.row.series, 0)
+    return MuslVersion(*policy.series, 0)
 
 
 def _not_a_name(filename: str, why: str) -> WheelError:

@@ -10,7 +10,7 @@ from musllinux_build.audit.subject import Inventory, Search, Subject, take_inven
 from musllinux_build.audit.symbols import floor_reasons
 from musllinux_build.audit.verdict import Severity, Verdict
 from musllinux_build.errors import PureProjectError, UsageError, WheelError
-from musllinux_build.policies.load import load_table
+from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
@@ -21,15 +21,18 @@ SEVERITIES = tuple(Severity)
 EVERYWHERE = Search()
 
 
-def choose_policy(name: WheelName) -> Policy:
+def choose_policy(name: WheelName, policies: Policies | None = None) -> Policy:
     """The lowest policy the file name promises; for a plain ``linux_*`` wheel the default one.
+
+    ``policies`` are those that ship by default.
 
     Raises:
         UsageError: it promises only series without a policy here.
     """
-    promised = named_policy(name)
+    rows = (policies or load_policies()).rows
+    promised = named_policy(name, rows)
     if promised is None and any(MusllinuxTag.parse(platform) for platform in name.platforms):
-        known = ", ".join(policy.value for policy in Policy)
+        known = ", ".join(policy.value for policy in rows)
         raise UsageError(
             f"{name}: no policy for the series of its tag", resolution=f"Audit it against one with --policy: {known}."
         )
@@ -61,6 +64,7 @@ def examine(
     sysroot: Sysroot | None,
     may_graft: bool,
     search: Search = EVERYWHERE,
+    policies: Policies | None = None,
 ) -> Subject:
     """What the rules look at; libraries are searched in ``sysroot`` too when there is one."""
     return Subject(
@@ -69,7 +73,7 @@ def examine(
         root_is_purelib=(wheel.wheel_file.first("Root-Is-Purelib") or "").lower() == "true",
         arch=arch,
         floor=floor,
-        table=load_table(arch),
+        table=(policies or load_policies()).table(arch),
         inventory=inventory,
         closure=trace(inventory, arch, sysroot, search),
         may_graft=may_graft,
@@ -108,8 +112,11 @@ def judge_wheel(
     *,
     floor: MuslVersion | None = None,
     search: Search = EVERYWHERE,
+    policies: Policies | None = None,
 ) -> Verdict:
     """The verdict on the wheel at ``path``; policy, architecture and floor are those of its name by default.
+
+    ``policies`` are those that ship by default.
 
     Raises:
         WheelError: it cannot be read.
@@ -120,14 +127,16 @@ def judge_wheel(
     inventory = take_inventory(wheel)
     if inventory.is_pure:
         raise pure_wheel(path.name)
-    policy = policy or choose_policy(wheel.name)
+    policies = policies or load_policies()
+    policy = policy or choose_policy(wheel.name, policies)
     subject = examine(
         wheel,
         inventory,
         arch=arch or choose_arch(wheel.name, inventory),
-        floor=floor or policy.row.floor,
+        floor=floor or policies.row(policy).floor,
         sysroot=sysroot,
         may_graft=False,
         search=search,
+        policies=policies,
     )
     return judge(subject, policy)

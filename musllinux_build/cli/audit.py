@@ -19,6 +19,7 @@ from musllinux_build.audit.report import repair_json, repair_lines, verdict_json
 from musllinux_build.audit.verdict import Verdict
 from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
 from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
 from musllinux_build.wheel.writer import EARLIEST
@@ -33,6 +34,13 @@ WHEELS = click.argument(
 POLICY = click.option(
     "--policy", metavar="POLICY", help="Measure against this policy (default: the one of the wheel's tag)."
 )
+POLICIES = click.option(
+    "--policies",
+    "policies_dir",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Also use the policy rows and recorded releases in this directory.",
+)
 FLOOR = click.option("--floor", metavar="X.Y.Z", help="Measure against this musl instead of the policy's own.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, one object per wheel.")
 WIDEST = 80
@@ -46,15 +54,25 @@ def audit() -> None:
 @audit.command()
 @WHEELS
 @POLICY
+@POLICIES
 @FLOOR
 @JSON
 @click.pass_context
-def show(ctx: click.Context, wheels: Sequence[Path], policy: str | None, floor: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it
+def show(
+    ctx: click.Context,
+    *,
+    wheels: Sequence[Path],
+    policy: str | None,
+    policies_dir: Path | None,
+    floor: str | None,
+    as_json: bool,
+) -> None:
     """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not."""
-    chosen, measured = parse_policy_option(policy), parse_floor_option(floor)
+    policies = policies_of(policies_dir)
+    chosen, measured = parse_policy_option(policy, policies), parse_floor_option(floor)
     verdicts: list[Verdict] = []
     for wheel in wheels:
-        verdict = judge_wheel(wheel, chosen, floor=measured)
+        verdict = judge_wheel(wheel, chosen, floor=measured, policies=policies)
         verdicts.append(verdict)
         if not as_json:
             if len(verdicts) > 1:
@@ -129,19 +147,29 @@ def open_root(directory: Path | None) -> Sysroot | None:
     return DirectorySysroot(directory) if directory else None
 
 
-def parse_policy_option(text: str | None) -> Policy | None:
-    """The policy in ``text``, None for None.
+def policies_of(directory: Path | None) -> Policies:
+    """The policies that ship, with what ``directory`` adds to them."""
+    if directory is None:
+        return load_policies()
+    from musllinux_build.policies.corpus import read_policies  # noqa: PLC0415 - derives tables: seldom wanted
+
+    return read_policies(directory)
+
+
+def parse_policy_option(text: str | None, policies: Policies | None = None) -> Policy | None:
+    """The policy in ``text``, None for None; ``policies`` are those that ship by default.
 
     Raises:
         UsageError: there is none of that name; names the near miss.
     """
     if text is None:
         return None
-    try:
-        return Policy(text)
-    except ValueError:
-        known = [policy.value for policy in Policy]
-        raise UsageError(f"unknown policy {text!r}", resolution=near_miss(text, known)) from None
+    rows = (policies or load_policies()).rows
+    found = next((policy for policy in rows if policy.value == text), None)
+    if found is None:
+        known = [policy.value for policy in rows]
+        raise UsageError(f"unknown policy {text!r}", resolution=near_miss(text, known))
+    return found
 
 
 def parse_floor_option(text: str | None) -> MuslVersion | None:

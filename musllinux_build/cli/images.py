@@ -22,7 +22,7 @@ from musllinux_build.images.measure import Holdings, MeasuredFile, measure, pars
 from musllinux_build.images.recipe import apk_branch
 from musllinux_build.images.reference import DEFAULT_REGISTRY
 from musllinux_build.images.supplies import Supplies, read_lock
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 from musllinux_build.shipped import shipped
 
 
@@ -65,8 +65,8 @@ def _targets(lock: Lock, policies: Sequence[str], archs: Sequence[str]) -> list[
     Raises:
         UsageError: a name is not known, or nothing is left.
     """
-    for words, kind in ((policies, Policy), (archs, Arch)):
-        known = [member.value for member in kind]
+    names = [policy.value for policy in known_policies()], [arch.value for arch in Arch]
+    for words, known in zip((policies, archs), names, strict=True):
         for word in words:
             if word not in known:
                 raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))

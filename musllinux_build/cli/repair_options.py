@@ -10,7 +10,7 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.audit.options import Include, RepairOptions
 from musllinux_build.errors import UsageError, near_miss
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,7 +90,7 @@ def parse_plat_option(text: str | None, policy: Policy | None = None) -> tuple[P
     """
     if text is None or text == "auto":
         return policy, None
-    known = {known.platform_tag(arch): (known, arch) for known in Policy for arch in Arch}
+    known = {known.platform_tag(arch): (known, arch) for known in known_policies() for arch in Arch}
     if text not in known:
         raise UsageError(f"unknown platform {text!r}", resolution=near_miss(text, list(known)))
     if policy not in {None, known[text][0]}:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 
 SCHEMA = 1
 UNMEASURED = "unmeasured"
@@ -214,6 +214,13 @@ class _Table:
                 self.note(key, f"{text!r} is none of {', '.join(str(one.value) for one in kind)}")
             return next(iter(kind))
 
+    def policy(self, key: str) -> Policy:
+        known, text = known_policies(), self.text(key)
+        found = next((policy for policy in known if policy.value == text), None)
+        if text and found is None:
+            self.note(key, f"{text!r} is none of {', '.join(policy.value for policy in known)}")
+        return found or known[0]
+
     def close(self) -> None:
         for key in self.values.keys() - self.known:
             self.note(key, "is not known")
@@ -265,7 +272,7 @@ def _wheel(table: _Table) -> WheelRow:
 
 def _apk(table: _Table) -> ApkRow:
     return ApkRow(
-        policy=table.member("policy", Policy),
+        policy=table.policy("policy"),
         arch=table.member("arch", Arch),
         sysroot=table.texts("sysroot", shape=_PACKAGE),
         image=table.texts("image", shape=_PACKAGE),
@@ -327,7 +334,7 @@ def _repeated(lock: Lock) -> list[str]:
 def _value(value: object) -> str:
     if value is None:
         return f'"{UNMEASURED}"'
-    if isinstance(value, Enum):
+    if isinstance(value, (Enum, Policy)):
         value = value.value
     if isinstance(value, tuple):
         return f"[{', '.join(_value(item) for item in value)}]"

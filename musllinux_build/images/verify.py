@@ -13,7 +13,7 @@ from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError, UsageError
 from musllinux_build.images.contract import AUDIT, Level, Row, Wanted, rows
 from musllinux_build.images.objects import audit_objects
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 from musllinux_build.ports import PYTHONS_LABEL, ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.tarstream import tar_of
@@ -86,12 +86,12 @@ def wanted_of(image: ImageInfo, ref: str, policy: Policy | None = None, arch: Ar
     """
     said_policy, said_arch = image.env.get("AUDITWHEEL_POLICY", ""), image.env.get("AUDITWHEEL_ARCH", "")
     if policy is None:
-        policy = next((one for one in Policy if one.value == said_policy), None)
+        policy = next((one for one in known_policies() if one.value == said_policy), None)
     if arch is None:
         arch = next((one for one in Arch if one.value == said_arch), None) or image.arch
     if policy is None or arch is None:
         what = "policy" if policy is None else "architecture"
-        known = ", ".join(one.value for one in (Policy if policy is None else Arch))
+        known = ", ".join(one.value for one in (known_policies() if policy is None else Arch))
         raise UsageError(f"{ref} does not say its {what}", resolution=f"Name it: --{what[:6]} {known}")
     pythons = [word for word in image.labels.get(PYTHONS_LABEL, "").split(",") if word]
     return Wanted(policy=policy, arch=arch, pythons=tuple(PythonTag.parse(_minor(word)) for word in pythons))

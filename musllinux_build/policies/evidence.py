@@ -1,22 +1,24 @@
-"""Recorded releases: what each distribution's musl exports, kept as one base list and the changes since."""
+"""Recorded releases: what each distribution's musl exports and applies, kept as one base list and the changes since."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from musllinux_build.arch import Arch
 from musllinux_build.policy import MuslVersion
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One release on one architecture, recorded from its official archive.
 
-    ``exports`` are the names of the loader's dynamic symbol table that a library can bind to.
+    ``exports`` are the names of the loader's dynamic symbol table that a library can bind to. ``applies`` says what
+    the loader was seen to do when it ran a probe (``relr``: it applies DT_RELR); what was not run is not in it.
     """
 
     distro: str
@@ -24,6 +26,8 @@ class Evidence:
     arch: Arch
     musl_package: str
     exports: frozenset[str]
+    applies: Mapping[str, bool] = field(default_factory=dict)
+    loader_is_relr_packed: bool = False
 
     @property
     def musl(self) -> MuslVersion:
@@ -38,23 +42,55 @@ class Evidence:
     @property
     def order(self) -> tuple[int, ...]:
         """A key that sorts releases by age."""
-        return tuple(int(part) for part in self.release.split("."))
+        return release_order(self.release)
+
+    @property
+    def label(self) -> str:
+        """``alpine 3.13.12``."""
+        return f"{self.distro} {self.release}"
 
     @classmethod
     def parse_record(cls, text: str) -> Evidence:
         """The record of one release as a recorder writes it: JSON with the complete list of exports.
 
         Raises:
-            KeyError, ValueError: the text is no such record.
+            KeyError, TypeError, ValueError: the text is no such record.
         """
-        record = json.loads(text)
-        return cls(
-            distro=record["distro"],
-            release=record["release"],
-            arch=Arch(record["arch"]),
-            musl_package=record["musl_package"],
-            exports=frozenset(record["exports"]),
-        )
+        return _from_record(json.loads(text))
+
+    def format_record(self) -> str:
+        """The record as ``policy record`` writes it; ``parse_record`` reads it back."""
+        document = {
+            "distro": self.distro,
+            "release": self.release,
+            "arch": self.arch.value,
+            "musl_package": self.musl_package,
+            "loader": f"/lib/{self.arch.row.loader}",
+            "loader_is_relr_packed": self.loader_is_relr_packed,
+            "applies": dict(sorted(self.applies.items())),
+            "exports": sorted(self.exports),
+        }
+        return json.dumps(document, indent=0) + "\n"
+
+
+def release_order(release: str) -> tuple[int, ...]:
+    """The numbers of a release, for comparing; a rolling release has none and is the oldest."""
+    return tuple(int(number) for number in re.findall(r"\d+", release))
+
+
+def _from_record(record: Mapping[str, object]) -> Evidence:
+    exports, applies = record["exports"], record.get("applies", {})
+    if not isinstance(exports, list) or not isinstance(applies, dict):
+        raise TypeError("exports is a list and applies a mapping")
+    return Evidence(
+        distro=str(record["distro"]),
+        release=str(record["release"]),
+        arch=Arch(record["arch"]),
+        musl_package=str(record["musl_package"]),
+        exports=frozenset(map(str, exports)),
+        applies={str(name): bool(value) for name, value in sorted(applies.items())},
+        loader_is_relr_packed=bool(record.get("loader_is_relr_packed", False)),
+    )
 
 
 def format_history(records: Iterable[Evidence]) -> str:
@@ -73,6 +109,8 @@ def format_history(records: Iterable[Evidence]) -> str:
             {
                 "release": record.release,
                 "musl_package": record.musl_package,
+                **({"loader_is_relr_packed": True} if record.loader_is_relr_packed else {}),
+                "applies": dict(sorted(record.applies.items())),
                 "added": " ".join(sorted(record.exports - before)),
                 "removed": " ".join(sorted(before - record.exports)),
             }
@@ -95,13 +133,18 @@ def parse_history(text: str) -> Sequence[Evidence]:
     history = []
     for row in document["releases"]:
         exports = (exports - frozenset(row["removed"].split())) | frozenset(row["added"].split())
-        history.append(
-            Evidence(
-                distro=document["distro"],
-                release=row["release"],
-                arch=Arch(document["arch"]),
-                musl_package=row["musl_package"],
-                exports=exports,
-            )
-        )
+        about = {"distro": document["distro"], "arch": document["arch"], "exports": list(exports)}
+        history.append(_from_record({**row, **about}))
     return tuple(history)
+
+
+def parse_evidence(text: str) -> Sequence[Evidence]:
+    """The releases in a history, or the one in a record.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``text`` is neither.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise TypeError("not a JSON object")
+    return parse_history(text) if "releases" in document else (_from_record(document),)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
 from musllinux_build.arch import Arch
-from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.errors import UsageError
+from musllinux_build.policies.generate import SCHEMA
+from musllinux_build.policy import MuslVersion, Policy, PolicyRow, committed_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,9 @@ class SymbolTable:
 
     ``since`` maps each symbol to the first musl version that provides it everywhere; ``first_alpine`` maps those
     newer than the oldest recorded release to the Alpine branch that first has them; ``lfs64`` are the names every
-    loader resolves although newer ones do not export them.
+    loader resolves although newer ones do not export them; ``removed`` maps names that are gone to the first musl
+    without them. ``features`` maps what loaders do (``relr``) to the first musl from which on all do it. ``oldest`` is
+    the oldest recorded musl: nothing is known below it.
     """
 
     arch: Arch
@@ -28,15 +32,20 @@ class SymbolTable:
     lfs64: frozenset[str]
     relr_floor: MuslVersion
     oldest: MuslVersion
+    removed: Mapping[str, MuslVersion] = field(default_factory=dict)
+    features: Mapping[str, MuslVersion] = field(default_factory=dict)
 
     def provided_at(self, floor: MuslVersion) -> frozenset[str]:
         """The symbols a library can bind to on every musl from ``floor`` on."""
-        return frozenset(name for name, version in self.since.items() if version <= floor) | self.lfs64
+        return frozenset(name for name, version in self.since.items() if version <= floor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyData:
-    """A symbol table seen from one policy; ``exports`` is what its floor provides."""
+    """A symbol table seen from one policy; ``exports`` is what its floor provides.
+
+    ``libraries`` are those a wheel may be allowed to take from the system, with their private symbols.
+    """
 
     policy: Policy
     arch: Arch
@@ -45,6 +54,40 @@ class PolicyData:
     first_alpine: Mapping[str, str]
     lfs64: frozenset[str]
     relr_floor: MuslVersion
+    libraries: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The policy rows and the symbol tables they are measured with: those that ship, or others."""
+
+    rows: Mapping[Policy, PolicyRow]
+    table: Callable[[Arch], SymbolTable]
+
+    def row(self, policy: Policy) -> PolicyRow:
+        """The facts of ``policy``.
+
+        Raises:
+            UsageError: there is no such row.
+        """
+        if policy not in self.rows:
+            known = ", ".join(row.value for row in self.rows)
+            raise UsageError(f"{policy.value} is not a known policy", resolution=f"Known: {known}.")
+        return self.rows[policy]
+
+    def data(self, policy: Policy, arch: Arch) -> PolicyData:
+        """The table of ``arch`` seen from ``policy``."""
+        row, table = self.row(policy), self.table(arch)
+        return PolicyData(
+            policy=policy,
+            arch=arch,
+            exports=table.provided_at(row.floor),
+            since=table.since,
+            first_alpine=table.first_alpine,
+            lfs64=table.lfs64,
+            relr_floor=table.relr_floor,
+            libraries=row.libraries,
+        )
 
 
 def parse_table(text: str) -> SymbolTable:
@@ -54,19 +97,27 @@ def parse_table(text: str) -> SymbolTable:
         KeyError, ValueError: it is none.
     """
     document = json.loads(text)
-    if document["schema"] != 1:
+    if document["schema"] != SCHEMA:
         raise ValueError(f"unknown policy schema {document['schema']!r}")
-    since = {}
-    for version, names in document["since"].items():
-        since.update(dict.fromkeys(names.split(), MuslVersion.parse(version)))
+    releases = [package for history in document["releases"].values() for package in history.values()]
     return SymbolTable(
         arch=Arch(document["arch"]),
-        since=MappingProxyType(since),
-        first_alpine=MappingProxyType(document["first"]),
+        since=_by_name(document["since"]),
+        first_alpine=MappingProxyType(document["first"].get("alpine", {})),
         lfs64=frozenset(document["lfs64"].split()),
         relr_floor=MuslVersion.parse(document["relr_floor"]),
-        oldest=min(map(MuslVersion.parse, document["releases"].values())),
+        oldest=min(map(MuslVersion.parse, releases)),
+        removed=_by_name(document["removed"]),
+        features=MappingProxyType({name: MuslVersion.parse(text) for name, text in document["features"].items()}),
     )
+
+
+def _by_name(groups: Mapping[str, str]) -> Mapping[str, MuslVersion]:
+    """Version to names, turned round."""
+    found: dict[str, MuslVersion] = {}
+    for version, names in groups.items():
+        found.update(dict.fromkeys(names.split(), MuslVersion.parse(version)))
+    return MappingProxyType(found)
 
 
 @cache
@@ -76,15 +127,12 @@ def load_table(arch: Arch) -> SymbolTable:
 
 
 @cache
+def load_policies() -> Policies:
+    """What ships."""
+    return Policies(rows=committed_rows(), table=load_table)
+
+
+@cache
 def load_policy(policy: Policy, arch: Arch) -> PolicyData:
     """The committed data of ``policy`` on ``arch``."""
-    table = load_table(arch)
-    return PolicyData(
-        policy=policy,
-        arch=arch,
-        exports=table.provided_at(policy.row.floor),
-        since=table.since,
-        first_alpine=table.first_alpine,
-        lfs64=table.lfs64,
-        relr_floor=table.relr_floor,
-    )
+    return load_policies().data(policy, arch)

@@ -12,7 +12,7 @@ from typing import Protocol
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.errors import DiskFullError, FetchError, MusllinuxBuildError, PureProjectError, UsageError
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 from musllinux_build.survey.rows import Outcome, Project, Row
 from musllinux_build.tags import WheelName, named_arch
 
@@ -76,7 +76,7 @@ def plan_tasks(asked: Sequence[str], archs: Sequence[Arch]) -> tuple[Task, ...]:
 
 def policies_for(policy: Policy | None) -> tuple[Policy, ...]:
     """The policies whose wheels are wanted, newest first: all, or those a musl of ``policy``'s series accepts."""
-    newest_first = sorted(Policy, key=lambda item: item.row.series, reverse=True)
+    newest_first = sorted(known_policies(), key=lambda item: item.row.series, reverse=True)
     return tuple(item for item in newest_first if policy is None or item.row.series <= policy.row.series)
 
 

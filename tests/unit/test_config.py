@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from musllinux_build.arch import Arch
 from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
 from musllinux_build.errors import UsageError
-from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.policy import MuslVersion, known_policies
 from musllinux_build.python import PythonTag
 
 
@@ -31,7 +31,7 @@ def test_every_key_is_read() -> None:
     )
     assert config == Config(
         archs=(Arch.X86_64, Arch.AARCH64),
-        policies=tuple(Policy),
+        policies=known_policies(),
         pythons=(PythonTag(3, 11), PythonTag(3, 13, free_threaded=True)),
         build=("cp31*",),
         skip=("*-musllinux_s390x",),

@@ -7,7 +7,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.config import Config
 from musllinux_build.errors import UsageError
 from musllinux_build.plan import Plan, Skip, Target, expand_braces, plan
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
 from musllinux_build.python import PythonTag
 
 P311, P313 = PythonTag(3, 11), PythonTag(3, 13)
@@ -63,7 +63,7 @@ def test_a_python_no_image_has() -> None:
 
 
 def test_order_is_architecture_policy_python() -> None:
-    config = Config(archs=(Arch.AARCH64, Arch.X86_64), policies=tuple(Policy))
+    config = Config(archs=(Arch.AARCH64, Arch.X86_64), policies=known_policies())
     found = [item.identifier for item in planned(config).targets]
     assert found[:4] == [
         "cp311-musllinux_1_1_aarch64",
