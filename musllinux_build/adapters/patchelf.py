@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from musllinux_build.adapters.process import Completed, run
-from musllinux_build.audit.apply import KEEP, ElfEdit
+from musllinux_build.elf.edit import KEEP, ElfEdit
 from musllinux_build.errors import RepairError
 
 Run = Callable[[Sequence[str]], Completed]

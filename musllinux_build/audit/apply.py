@@ -9,40 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 
 from musllinux_build.audit.graft import HASH_DIGITS, GraftPlan, Library, User
+from musllinux_build.elf.edit import ElfEdit, check_edit
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import read_elf
-from musllinux_build.errors import RepairError
-
-
-class Keep(Enum):
-    """The search path of an edit that leaves it as it is."""
-
-    KEEP = "keep"
-
-
-KEEP = Keep.KEEP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ElfEdit:
-    """Changes of one object; the defaults change nothing.
-
-    ``soname`` None keeps it. ``needed`` are (old, new) names, ``add_needed`` names put after them that are not there.
-    A ``search_path`` of None removes what there is; a text becomes the only DT_RUNPATH or DT_RPATH. ``expand_relr``
-    turns DT_RELR into ordinary relative relocations, ``clear_exec_stack`` makes PT_GNU_STACK not executable.
-    """
-
-    soname: str | None = None
-    needed: tuple[tuple[str, str], ...] = ()
-    add_needed: tuple[str, ...] = ()
-    search_path: str | Keep | None = KEEP
-    expand_relr: bool = False
-    clear_exec_stack: bool = False
-
 
 Patcher = Callable[[bytes, ElfEdit], bytes]
 """Applies an edit to an object; raises RepairError when it cannot. The same input must give the same bytes."""
@@ -121,7 +93,7 @@ def _edit_group(
             search_path="$ORIGIN" if library.needs else None,
         )
         content = patch(read_source(library.source), edit)
-        edited.append((library, content, _check(library.source, library.facts, content, edit)))
+        edited.append((library, content, check_edit(library.facts, read_elf(content, library.source), edit)))
     joint = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for _, content, _ in edited))
     for index, library in enumerate(group):
         own = joint.copy()
@@ -138,38 +110,5 @@ def _edit_user(user: User, names: Mapping[str, str], read_member: Read, patch: P
         search_path=user.search_path,
     )
     content = patch(read_member(user.member), edit)
-    _check(user.member, user.facts, content, edit)
+    check_edit(user.facts, read_elf(content, user.member), edit)
     return content
-
-
-def _check(path: str, before: ElfFacts, content: bytes, edit: ElfEdit) -> ElfFacts:
-    """The facts of the edited object, which must be the old ones but for the edit."""
-    after = read_elf(content, path)
-    renames = dict(edit.needed)
-    wanted = {renames.get(name, name) for name in before.needed}
-    same = (
-        after is not None
-        and replace(
-            after,
-            path=before.path,
-            needed=before.needed,
-            soname=before.soname,
-            rpath=before.rpath,
-            runpath=before.runpath,
-            version_needs=before.version_needs,
-            strings=before.strings,
-        )
-        == before
-    )
-    if (
-        after is None
-        or not same
-        or set(after.needed) != wanted
-        or (after.search_path or None) != edit.search_path
-        or (edit.soname and after.soname != edit.soname)
-    ):
-        raise RepairError(
-            f"{path}: editing its dynamic section changed something else",
-            resolution="Please report this with the library; linking it statically avoids the edit.",
-        )
-    return after

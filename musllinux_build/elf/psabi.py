@@ -11,6 +11,10 @@ from collections.abc import Set as AbstractSet
 
 IRELATIVE: Mapping[int, int] = {62: 37, 3: 42, 183: 1032, 40: 160, 21: 248, 22: 61}
 """The relocation that calls an indirect function's resolver; musl has none of them."""
+RELATIVE: Mapping[int, int] = {62: 8, 3: 8, 183: 1027, 40: 23, 21: 22, 22: 12}
+"""The relocation that adds the load address to its addend; what DT_RELR packs."""
+HAS_ADDEND: AbstractSet[int] = frozenset({62, 183, 21, 22})
+"""Machines whose dynamic relocations carry their addend (DT_RELA); the others keep it in the place (DT_REL)."""
 TPOFF: Mapping[int, AbstractSet[int]] = {62: {18}, 3: {14, 37}, 183: {1030}, 40: {19}, 21: {73}, 22: {56}}
 """The relocations of the initial-exec TLS model: an offset from the thread pointer."""
 TLSDESC: Mapping[int, int] = {62: 36, 3: 41, 183: 1031, 40: 13}

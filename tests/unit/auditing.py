@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import KEEP, ElfEdit
+from musllinux_build.elf.edit import KEEP, ElfEdit
 from musllinux_build.elf.facts import Hazard
 from musllinux_build.elf.reader import read_elf
 from tests.elfgen import Obj, build

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from musllinux_build.adapters.patchelf import Patchelf, edit_options
 from musllinux_build.adapters.process import Completed
 from musllinux_build.adapters.sysroot import DirectorySysroot
-from musllinux_build.audit.apply import ElfEdit
 from musllinux_build.cli.audit import audit
+from musllinux_build.elf.edit import ElfEdit
 from musllinux_build.errors import RepairError, UsageError
 from tests.unit.auditing import extension, module_name, put_wheel
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import ElfEdit, rename_in_strings
+from musllinux_build.audit.apply import rename_in_strings
 from musllinux_build.audit.graft import Library
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.elf.closure import is_reserved
+from musllinux_build.elf.edit import ElfEdit
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import PureProjectError, RepairError, WheelError

@@ -14,12 +14,12 @@ import pytest
 
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import ElfEdit
 from musllinux_build.builds.pipeline import build_all, serves
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import DIST
 from musllinux_build.builds.workshop import Host, Run, Supply
 from musllinux_build.config import Config
+from musllinux_build.elf.edit import ElfEdit
 from musllinux_build.errors import ImageError
 from musllinux_build.plan import Plan, Target
 from musllinux_build.policy import Policy
