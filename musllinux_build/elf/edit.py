@@ -15,7 +15,7 @@ from typing import Literal
 from musllinux_build.elf.draft import Draft, place_tables, string_table
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.elf.layout import Layout, Program, read_layout
-from musllinux_build.elf.psabi import HAS_ADDEND
+from musllinux_build.elf.psabi import HAS_ADDEND, RELATIVE
 from musllinux_build.elf.reader import PF_X, SEGMENT, TAG
 from musllinux_build.elf.relr import expand_relr
 from musllinux_build.elf.strings import Placed, Rename, VersionName, elf_hash, place_names, read_version_places
@@ -92,6 +92,7 @@ def check_edit(before: ElfFacts, after: ElfFacts | None, edit: ElfEdit) -> ElfFa
     renames = dict(edit.needed)
     needed = [renames.get(name, name) for name in before.needed if name not in edit.drop_needed]
     healed = {Hazard.RELR: edit.expand_relr, Hazard.EXECUTABLE_STACK: edit.clear_exec_stack}
+    kinds = before.relocation_types | ({RELATIVE.get(before.machine, 0)} if healed[Hazard.RELR] else set())
     search_path = before.search_path if edit.search_path is KEEP else edit.search_path
     if after is not None:
         libraries = tuple(need.library for need in after.version_needs)
@@ -107,6 +108,7 @@ def check_edit(before: ElfFacts, after: ElfFacts | None, edit: ElfEdit) -> ElfFa
             version_needs=tuple(
                 replace(need, library=library) for need, library in zip(before.version_needs, libraries, strict=False)
             ),
+            relocation_types=kinds & after.relocation_types | before.relocation_types,
             hazards=frozenset(hazard for hazard in before.hazards if not healed.get(hazard)),
         )
         named = all(library in names for library, names in zip(libraries, allowed, strict=False))

@@ -20,6 +20,7 @@ PF_X, PF_W, PF_R = 1, 2, 4
 PAGE = 0x1000
 LARGE_PAGES = {183: 0x10000, 21: 0x10000}
 """The largest page size of a kernel where it is not 4 KiB: AArch64 and PPC64."""
+LARGEST_PAGE = 0x10000
 ALIGN = 16
 MOST_PADDING = 1 << 26
 
@@ -118,6 +119,8 @@ def _lay_out(start: int, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
 def _behind(layout: Layout) -> tuple[int, int]:
     """File offset and address of a new segment, the one as far into a page as the other.
 
+    That costs a library nothing, even for pages larger than its architecture has: only address space is passed over.
+
     Kernels before 5.18 tell a program that its headers lie at the load address plus e_phoff; that is so when all the
     file up to there is as far from its address as the first segment is.
     """
@@ -126,7 +129,7 @@ def _behind(layout: Layout) -> tuple[int, int]:
     top = max(row.end for row in layout.loads)
     if not layout.kernel_loads:
         start = _up(size, ALIGN)
-        return start, _up(top, page) + start % page
+        return start, _up(top, LARGEST_PAGE) + start % LARGEST_PAGE
     shift = first.address - first.offset
     address = _up(max(top, size + shift), page)
     if address - shift - size > MOST_PADDING:
