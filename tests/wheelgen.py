@@ -8,6 +8,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,10 @@ def build_wheel(spec: WheelSpec) -> bytes:
     """The bytes of ``spec``."""
     wheel_file = spec.wheel_file
     if wheel_file is None:
-        wheel_file = f"Wheel-Version: 1.0\nGenerator: test 1\nRoot-Is-Purelib: {spec.purelib}\nTag: {spec.tag}\n"
+        tags = "".join(
+            f"Tag: {'-'.join(parts)}\n" for parts in product(*(part.split(".") for part in spec.tag.split("-")))
+        )
+        wheel_file = f"Wheel-Version: 1.0\nGenerator: test 1\nRoot-Is-Purelib: {spec.purelib}\n{tags}"
     files = {
         **spec.files,
         f"{spec.dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {spec.distribution}\n".encode(),

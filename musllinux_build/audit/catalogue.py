@@ -38,10 +38,18 @@ RULES: tuple[Rule, ...] = (
         ERROR,
         ("symbol-too-new", "A symbol came with a musl newer than the floor", "PEP 656; musl's dynamic symbol tables"),
         ("symbol-of-glibc", "A symbol that only glibc has", "musl ldso, find_sym: symbol not found"),
-        ("symbol-not-provided", "A symbol that neither musl, CPython nor a loaded library defines", "musl ldso, do_relocs"),
+        (
+            "symbol-not-provided",
+            "A symbol that neither musl, CPython nor a loaded library defines",
+            "musl ldso, do_relocs",
+        ),
         ("symbol-of-musl-internals", "A symbol that musl used to export by accident", "musl 1.1.21: internals hidden"),
         ("relr", "DT_RELR relocations below the musl that applies them", "musl 1.2.4 release notes; gABI, DT_RELR"),
-        ("packed-relocations", "Relocations packed for Android's loader", "bionic, DT_ANDROID_RELA; no musl reads them"),
+        (
+            "packed-relocations",
+            "Relocations packed for Android's loader",
+            "bionic, DT_ANDROID_RELA; no musl reads them",
+        ),
         ("unknown-relocation", "A relocation type that musl does not apply", "musl arch/*/reloc.h"),
         ("ifunc", "Indirect functions, which musl does not have", "musl ldso: no STT_GNU_IFUNC, no R_*_IRELATIVE"),
         ("initial-exec-tls", "Initial-exec TLS in a library opened at run time", "musl ldso, do_relocs: REL_TPOFF"),
@@ -52,11 +60,19 @@ RULES: tuple[Rule, ...] = (
         ("library-out-of-reach", "A needed library is in the wheel where no search path leads", "musl ldso, path_open"),
         ("library-not-loadable", "The first file found for a needed library cannot be loaded", "musl ldso, path_open"),
         ("library-outside", "A needed library is outside the wheel", "PEP 513; PEP 656, dependencies"),
-        ("graft-out-of-reach", "A program that is installed at no fixed distance from grafted libraries", "PEP 427, .data"),
+        (
+            "graft-out-of-reach",
+            "A program that is installed at no fixed distance from grafted libraries",
+            "PEP 427, .data",
+        ),
     ),
     *_rows(
         ERROR,
-        ("wrong-architecture", "An object of another machine, class or byte order than the tag", "PEP 656; gABI, e_ident"),
+        (
+            "wrong-architecture",
+            "An object of another machine, class or byte order than the tag",
+            "PEP 656; gABI, e_ident",
+        ),
         ("wrong-abi-flags", "An object of another float or calling convention than the tag", "psABI of arm, powerpc64"),
         ("glibc-versions", "Linked against glibc: it wants GLIBC_ versions", "PEP 656; musl ignores DT_VERNEED"),
         ("foreign-interpreter", "A program that asks for another loader than musl's", "gABI, PT_INTERP"),
@@ -76,14 +92,30 @@ RULES: tuple[Rule, ...] = (
         WARNING,
         ("executable-stack", "An executable stack is asked for", "gABI, PT_GNU_STACK"),
         ("text-relocations", "Relocations in code, which hardened kernels refuse", "gABI, DT_TEXTREL"),
-        ("interposed-by-musl", "A library exports what musl exports: its users get musl's", "musl ldso: libc comes first"),
+        (
+            "interposed-by-musl",
+            "A library exports what musl exports: its users get musl's",
+            "musl ldso: libc comes first",
+        ),
         ("one-name-two-files", "Two files answer to one library name", "musl ldso, load_library: by file name"),
         ("name-not-unique", "A bundled library without a name of its own", "PEP 600, play well with others"),
-        ("reserved-library-name", "A bundled library with a name that musl takes for itself", "musl ldso, load_library"),
+        (
+            "reserved-library-name",
+            "A bundled library with a name that musl takes for itself",
+            "musl ldso, load_library",
+        ),
         ("libpython-inside", "A Python interpreter inside a library of the wheel", "PEP 513"),
         ("mixed-time64", "32-bit and 64-bit time_t in one load", "musl 1.2.0 release notes, time64"),
-        ("isa-above-baseline", "Compiled for a newer processor than every one of the architecture", "x86-64 psABI, levels"),
-        ("cpu-above-baseline", "Compiled for a newer arm than the tag says", "ABI for the Arm Architecture, attributes"),
+        (
+            "isa-above-baseline",
+            "Compiled for a newer processor than every one of the architecture",
+            "x86-64 psABI, levels",
+        ),
+        (
+            "cpu-above-baseline",
+            "Compiled for a newer arm than the tag says",
+            "ABI for the Arm Architecture, attributes",
+        ),
         ("page-size", "Segments that do not fit the page size of common kernels", "gABI, p_align"),
         ("tlsdesc-before-fix", "TLS descriptors on arm before musl 1.2.5", "musl 1.2.5 release notes"),
         ("search-path-token", "A $ token other than $ORIGIN: musl discards the whole list", "musl ldso, fixup_rpath"),
@@ -110,9 +142,7 @@ RULES: tuple[Rule, ...] = (
 CATALOGUE: Mapping[str, Rule] = {rule.id: rule for rule in RULES}
 
 
-def finding(
-    rule: str, *, file: str, message: str, evidence: str, remedy: str, chain: tuple[str, ...] = ()
-) -> Finding:
+def finding(rule: str, *, file: str, message: str, evidence: str, remedy: str, chain: tuple[str, ...] = ()) -> Finding:
     """A finding of ``rule``, with the severity of its row; a rule without a row is a bug."""
     return Finding(
         rule=rule,

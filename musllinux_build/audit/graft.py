@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from musllinux_build.audit.catalogue import finding
 from musllinux_build.audit.options import RepairOptions
 from musllinux_build.audit.subject import Subject
-from musllinux_build.audit.verdict import Finding, Severity
+from musllinux_build.audit.verdict import Finding
 from musllinux_build.elf.closure import Closure, Outcome, expand, is_reserved
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.wheel.layout import SITE, is_in_site, origin_relative, shown_path
@@ -132,9 +133,8 @@ def _search_path(facts: ElfFacts, path: str, directory: str) -> str:
 
 
 def _out_of_reach(facts: ElfFacts, name: str) -> Finding:
-    return Finding(
-        rule="graft-out-of-reach",
-        severity=Severity.ERROR,
+    return finding(
+        "graft-out-of-reach",
         file=shown_path(facts.path),
         message=f"needs {name}, and is installed at no fixed distance from grafted libraries",
         evidence=name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.rules import RULES
+from musllinux_build.audit.rules import CHECKS
 from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory, trace
 from musllinux_build.audit.symbols import floor_reasons
 from musllinux_build.audit.verdict import Severity, Verdict
@@ -77,12 +77,15 @@ def examine(
         inventory=inventory,
         closure=trace(inventory, arch, sysroot, search),
         may_graft=may_graft,
+        executables=frozenset(
+            path for path, member in inventory.members.items() if wheel.archive.members[member].executable
+        ),
     )
 
 
 def judge(subject: Subject, policy: Policy) -> Verdict:
     """All findings, worst first, and the effective floor."""
-    findings = [finding for rule in RULES for finding in rule(subject)]
+    findings = [finding for check in CHECKS for finding in check(subject)]
     reasons = floor_reasons(subject)
     return Verdict(
         wheel=str(subject.name),

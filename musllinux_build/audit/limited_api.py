@@ -20,7 +20,11 @@ def derive_limited_api(items: Mapping[str, Mapping[str, Mapping[str, object]]], 
             if row.get("ifdef") not in UNAVAILABLE:
                 rows.setdefault(str(row["added"]), []).append(name)
     ordered = sorted(rows, key=lambda version: int(version.split(".")[1]))
-    document = {"schema": 1, "source": f"CPython {release}", "added": {key: " ".join(sorted(rows[key])) for key in ordered}}
+    document = {
+        "schema": 1,
+        "source": f"CPython {release}",
+        "added": {key: " ".join(sorted(rows[key])) for key in ordered},
+    }
     return json.dumps(document, indent=1) + "\n"
 
 
@@ -34,11 +38,7 @@ def parse_limited_api(text: str) -> Mapping[str, int]:
     if document["schema"] != 1:
         raise ValueError(f"unknown schema {document['schema']!r}")
     return MappingProxyType(
-        {
-            name: int(version.split(".")[1])
-            for version, names in document["added"].items()
-            for name in names.split()
-        }
+        {name: int(version.split(".")[1]) for version, names in document["added"].items() for name in names.split()}
     )
 
 

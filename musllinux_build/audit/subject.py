@@ -43,7 +43,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel."""
+    """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel.
+
+    ``executables`` are the installed paths of members with the permission to execute.
+    """
 
     name: WheelName
     wheel_tags: tuple[str, ...]
@@ -54,6 +57,7 @@ class Subject:
     inventory: Inventory
     closure: Closure
     may_graft: bool
+    executables: frozenset[str] = frozenset()
 
     def chain(self, path: str) -> tuple[str, ...]:
         """How the loader gets to ``path``, for people."""

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from musllinux_build.audit.catalogue import finding
 from musllinux_build.audit.subject import Subject
-from musllinux_build.audit.verdict import Finding, FloorReason, Severity
+from musllinux_build.audit.verdict import Finding, FloorReason
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.policy import MuslVersion
 
@@ -47,7 +48,7 @@ def find_needs(subject: Subject) -> Needs:
     undecided: set[tuple[str, str]] = set()
     for root, loaded in closure.loads.items():
         objects = [closure.objects[path] for path in loaded]
-        in_python = not closure.objects[root].interp
+        in_python = not closure.objects[root].is_program
         lacking = bool(closure.missing_for(root))
         for path in loaded:
             for symbol in closure.objects[path].undefined - old:
@@ -96,25 +97,32 @@ def symbol_findings(subject: Subject) -> Iterator[Finding]:
                 remedy="Build against the musl of the floor, so that configure checks see what is there",
             )
     for path, symbol in sorted(needs.unprovided):
-        if GLIBC_ONLY.fullmatch(symbol):
-            rule, what = "symbol-of-glibc", "which only glibc has"
-        else:
-            rule, what = "symbol-not-provided", "which neither musl, CPython nor a loaded library defines"
-        yield _finding(
-            subject,
-            path,
-            symbol,
-            rule=rule,
-            message=f"needs {symbol}, {what}",
-            remedy="Link the library that defines it, or build the code for musl",
+        rule, what, remedy = _about_unprovided(subject, symbol)
+        yield _finding(subject, path, symbol, rule=rule, message=f"needs {symbol}, {what}", remedy=remedy)
+
+
+def _about_unprovided(subject: Subject, symbol: str) -> tuple[str, str, str]:
+    """Rule, what is wrong and what to do about a symbol that nothing defines."""
+    gone = subject.table.removed.get(symbol)
+    if gone:
+        return (
+            "symbol-of-musl-internals",
+            f"which musl exported by accident until {gone}",
+            "Use the public interface of the C library",
         )
+    if GLIBC_ONLY.fullmatch(symbol):
+        return "symbol-of-glibc", "which only glibc has", "Build the code for musl, with musl's headers"
+    return (
+        "symbol-not-provided",
+        "which neither musl, CPython nor a loaded library defines",
+        "Link the library that defines it, or build the code for musl",
+    )
 
 
 def _finding(subject: Subject, path: str, symbol: str, *, rule: str, message: str, remedy: str) -> Finding:
     facts: ElfFacts = subject.closure.objects[path]
-    return Finding(
-        rule=rule,
-        severity=Severity.ERROR,
+    return finding(
+        rule,
         file=facts.path,
         message=message,
         evidence=symbol,

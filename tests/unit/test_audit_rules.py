@@ -66,8 +66,8 @@ def test_each_planted_defect_is_an_error(
         ({"exec_stack": True}, ("executable-stack", "executable-stack")),
         ({"textrel": True}, ("text-relocations", "text-relocations")),
         ({"rpath": "/usr/lib:$LIB"}, ("search-path-token", "/usr/lib:$LIB")),
-        ({"rpath": "/usr/local/lib"}, ("search-path-outside", "/usr/local/lib")),
-        ({"rpath": "$ORIGIN/../../lib"}, ("search-path-outside", "$ORIGIN/../../lib")),
+        ({"rpath": "/usr/local/lib"}, ("search-path-absolute", "/usr/local/lib")),
+        ({"rpath": "$ORIGIN/../../lib"}, ("search-path-escapes", "$ORIGIN/../../lib")),
     ],
 )
 def test_what_may_break_is_told_and_does_not_fail(
@@ -88,24 +88,49 @@ def test_an_object_of_another_architecture(tmp_path: Path, arch: Arch) -> None:
     path = put_wheel(
         tmp_path, {module_name(arch): extension(other), "demo/kernel.o": build(Obj(arch=other, kind=1))}, arch
     )
-    assert found(judge_wheel(path)) == {("wrong-architecture", other.value)}
+    assert found(judge_wheel(path)) == {("wrong-architecture", other.value), ("not-loadable", "o")}
 
 
 def test_soft_float_arm(tmp_path: Path) -> None:
     verdict = judged(tmp_path, Arch.ARMV7L, flags=0x05000200)
-    assert found(verdict) == {("wrong-architecture", "soft-float arm")}
+    assert found(verdict) == {("wrong-abi-flags", "soft-float arm")}
 
 
 @pytest.mark.parametrize("arch", list(Arch))
-def test_a_suffix_that_never_imports(tmp_path: Path, arch: Arch) -> None:
-    gnu = arch.row.multiarch.replace("-musl", "-gnu", 1)
-    for name, imports in (
-        (f"x.cpython-313-{gnu}.so", False),
-        (f"x.cpython-310-{gnu}.so", True),
-        ("x.abi3.so", True),
-        (f"x.cpython-313t-{arch.row.multiarch}.so", True),
-    ):
-        assert judge_wheel(put_wheel(tmp_path, {name: extension(arch)}, arch)).conforms is imports
+@pytest.mark.parametrize(
+    ("tag", "suffix", "rule"),
+    [
+        ("cp313-cp313", "cpython-313-{gnu}", "suffix-never-imports"),
+        ("cp310-cp310", "cpython-310-{gnu}", None),
+        ("cp310-cp310", "cpython-310-{musl}", "suffix-never-imports"),
+        ("cp313-cp313", "cpython-312-{musl}", "suffix-never-imports"),
+        ("cp313-cp313", "abi3", None),
+        ("cp313-cp313", "cpython-313t-{musl}", "suffix-never-imports"),
+        ("cp313-cp313t", "cpython-313t-{musl}", None),
+        ("cp313-cp313t", "cpython-313-{musl}", "suffix-never-imports"),
+        ("cp313-cp313t", "abi3", "suffix-never-imports"),
+        ("cp315-abi3.abi3t", "abi3t", None),
+        ("cp314-cp314", "abi3t", "suffix-never-imports"),
+        ("cp315-cp315t", "abi3t", None),
+        ("cp39-abi3", "abi3", None),
+        ("cp39-abi3", "cpython-313-{musl}", "suffix-too-narrow"),
+        ("cp311-abi3", "cpython-39-{gnu}", "suffix-never-imports"),
+        ("py3-none", "cpython-313-{musl}", "abi-none-with-extension"),
+        ("pp311-pypy311_pp73", "cpython-39-{musl}", None),
+    ],
+)
+def test_a_suffix_against_the_tags(tmp_path: Path, arch: Arch, tag: str, suffix: str, rule: str | None) -> None:
+    musl = arch.row.multiarch
+    name = f"x.{suffix.format(musl=musl, gnu=musl.replace('-musl', '-gnu', 1))}.so"
+    verdict = judge_wheel(put_wheel(tmp_path, {name: extension(arch)}, arch, tag=f"{tag}-linux_{arch.value}"))
+    assert {item.rule for item in verdict.findings} == ({rule} if rule else set())
+
+
+def test_a_stale_extension_beside_a_good_one(tmp_path: Path) -> None:
+    files = {module_name(): extension(), "demo/x.cpython-312-x86_64-linux-musl.so": extension()}
+    assert {item.rule for item in judge_wheel(put_wheel(tmp_path, files)).findings} == {"suffix-stale"}
+    both = {"x.cpython-313-x86_64-linux-musl.so": extension(), "x.abi3.so": extension()}
+    assert judge_wheel(put_wheel(tmp_path, both, tag="cp39-abi3-linux_x86_64")).findings == ()
 
 
 def test_time64_names_need_a_newer_musl_on_32_bit_only(tmp_path: Path) -> None:
@@ -115,12 +140,15 @@ def test_time64_names_need_a_newer_musl_on_32_bit_only(tmp_path: Path) -> None:
 
 def test_the_chain_names_who_led_there(tmp_path: Path) -> None:
     files = {
-        module_name(): extension(needed=["liba-1.so"], rpath="$ORIGIN/../demo.libs"),
-        "demo.libs/liba-1.so": build(Obj(needed=["libb-1.so"], exports=["a"])),
-        "demo.libs/libb-1.so": build(Obj(undefined=["preadv2"])),
+        module_name(): extension(needed=["liba-0123abcd.so"], rpath="$ORIGIN/../demo.libs"),
+        "demo.libs/liba-0123abcd.so": build(Obj(needed=["libb-0123abcd.so"], exports=["a"])),
+        "demo.libs/libb-0123abcd.so": build(Obj(undefined=["preadv2"])),
     }
-    (finding,) = judge_wheel(put_wheel(tmp_path, files)).findings
-    assert (finding.file, finding.chain) == ("demo.libs/libb-1.so", (module_name(), "demo.libs/liba-1.so"))
+    (finding,) = judge_wheel(put_wheel(tmp_path, files)).errors
+    assert (finding.file, finding.chain) == (
+        "demo.libs/libb-0123abcd.so",
+        (module_name(), "demo.libs/liba-0123abcd.so"),
+    )
     assert "first with it" in finding.message
 
 
@@ -135,8 +163,8 @@ def test_symbols_of_a_missing_library_are_not_counted_twice(tmp_path: Path) -> N
 
 def test_a_symbol_that_the_wheel_brings_raises_no_floor(tmp_path: Path) -> None:
     files = {
-        module_name(): extension(needed=["liba-1.so"], undefined=["qsort_r"], rpath="$ORIGIN"),
-        "demo/liba-1.so": build(Obj(exports=["qsort_r"])),
+        module_name(): extension(needed=["liba-0123abcd.so"], undefined=["qsort_r"], rpath="$ORIGIN"),
+        "demo/liba-0123abcd.so": build(Obj(exports=["qsort_r"])),
     }
     verdict = judge_wheel(put_wheel(tmp_path, files))
     assert verdict.floor == load_table(Arch.X86_64).oldest
@@ -146,7 +174,7 @@ def test_a_symbol_that_the_wheel_brings_raises_no_floor(tmp_path: Path) -> None:
 def test_programs_have_no_python_api(tmp_path: Path) -> None:
     program = build(Obj(interp="/lib/ld-musl-x86_64.so.1", undefined=["Py_Main"], initial_exec=True))
     verdict = judge_wheel(put_wheel(tmp_path, {"demo/tool": program}))
-    assert found(verdict) == {("symbol-not-provided", "Py_Main")}
+    assert found(verdict) == {("symbol-not-provided", "Py_Main"), ("program-not-executable", "mode")}
 
 
 def test_two_files_for_one_name(tmp_path: Path) -> None:
@@ -156,7 +184,8 @@ def test_two_files_for_one_name(tmp_path: Path) -> None:
         "demo/one/liba.so": build(Obj()),
         "demo/two/liba.so": build(Obj(soname="liba.so")),
     }
-    assert found(judge_wheel(put_wheel(tmp_path, files))) == {("one-name-two-files", "liba.so")}
+    expected = {("one-name-two-files", "liba.so"), ("name-not-unique", "liba.so")}
+    assert found(judge_wheel(put_wheel(tmp_path, files))) == expected
 
 
 def test_libraries_of_a_root_are_outside(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def target(arch: Arch = Arch.X86_64, minor: int = 13) -> Target:
 
 def wheel(python: str = "cp313", *, pure: bool = False) -> tuple[str, bytes]:
     tag = "py3-none-any" if pure else f"{python}-{python}-linux_x86_64"
-    files = {"x.py": b""} if pure else {"x.cpython-313-x86_64-linux-musl.so": EXTENSION}
+    files = {"x.py": b""} if pure else {f"x.cpython-{python[2:]}-x86_64-linux-musl.so": EXTENSION}
     return f"demo-1.0-{tag}.whl", build_wheel(WheelSpec(files=files, tag=tag))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from musllinux_build.audit.rules import layout, libraries, objects, paths, python, symbols, tags, time64
+from musllinux_build.audit import symbols
+from musllinux_build.audit.rules import layout, libraries, objects, paths, python, tags, time64
 from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.verdict import Finding
 

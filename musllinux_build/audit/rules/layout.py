@@ -68,9 +68,7 @@ def _out_of_reach(subject: Subject) -> Iterator[Finding]:
 def dead_weight(subject: Subject) -> Iterator[Finding]:
     """Object files and archives are for linking: nothing loads them."""
     members = subject.inventory.members
-    objects = {
-        members[path] for path, facts in subject.inventory.objects.items() if facts.kind is ElfKind.RELOCATABLE
-    }
+    objects = {members[path] for path, facts in subject.inventory.objects.items() if facts.kind is ElfKind.RELOCATABLE}
     for member in sorted(objects | {member for member in members.values() if member.endswith(".a")}):
         yield finding(
             "not-loadable",

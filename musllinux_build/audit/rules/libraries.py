@@ -80,8 +80,7 @@ def _about_missing(subject: Subject, edge: Edge) -> tuple[str, str, str]:
     return (
         "library-not-found",
         f"needs {edge.name}, which musl does not find {where}",
-        "Install the library where the wheel is built, or repair with --root pointing at a root that has it; "
-        "--exclude it if another package brings it",
+        "Repair with a --root that has it, or --exclude it if another package brings it",
     )
 
 
@@ -107,7 +106,7 @@ def copies(subject: Subject) -> Iterator[Finding]:
                 evidence=name,
                 remedy="Give it a name that does not begin with libc., libm. and the like",
             )
-        if LIBPYTHON.match(name) or INTERPRETER <= facts.exports:
+        if LIBPYTHON.match(name) or facts.exports >= INTERPRETER:
             yield finding(
                 "libpython-inside",
                 file=facts.path,

@@ -62,11 +62,14 @@ def architecture(subject: Subject) -> Iterator[Finding]:
     for path, facts in subject.inventory.objects.items():
         if facts.kind in {ElfKind.RELOCATABLE, ElfKind.CORE}:
             continue
-        same = (facts.machine, facts.bits, facts.order) == wanted.row.elf.key
+        elf = wanted.row.elf
+        same = (facts.machine, facts.bits, facts.order) == (elf.machine, elf.bits, elf.order)
         soft = wanted is Arch.ARMV7L and bool(facts.flags & SOFT_FLOAT)
-        if same and facts.fits(wanted.row.elf) and not soft:
+        if same and facts.fits(elf) and not soft:
             continue
-        rule = "wrong-abi-flags" if same else "wrong-architecture" if _may_be_loaded(subject, path) else "foreign-object"
+        rule = (
+            "wrong-abi-flags" if same else "wrong-architecture" if _may_be_loaded(subject, path) else "foreign-object"
+        )
         found = ("soft-float arm" if soft else f"e_flags {facts.flags:#x}") if same else facts.describe()
         yield finding(
             rule,
@@ -200,8 +203,7 @@ def structure(subject: Subject) -> Iterator[Finding]:
             yield finding(
                 "page-size",
                 file=facts.path,
-                message=f"loads on pages of at most {facts.page_size} bytes; kernels of {subject.arch.value} have up to "
-                "65536",
+                message=f"loads on pages up to {facts.page_size} bytes; some {subject.arch.value} kernels have 65536",
                 evidence=f"page size {facts.page_size}",
                 remedy="Link it with -z max-page-size=65536",
                 chain=subject.chain(path),
