@@ -25,6 +25,7 @@ from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.python import PythonTag
 from musllinux_build.survey.collect import collect, iter_archs, plan_tasks, survey_task
 from musllinux_build.survey.document import survey_json
+from musllinux_build.survey.page import survey_page
 from musllinux_build.survey.rows import Outcome, Row, Survey, visible
 from musllinux_build.survey.table import HEADINGS, WORDS, summary_lines, table_lines
 
@@ -40,6 +41,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--python", metavar="X.Y", help="Fetch wheels for this CPython (default: the newest that has some).")
 @click.option("--policy", metavar="POLICY", help="Fetch what a musl of this series takes, and measure against it.")
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the survey as JSON.")
+@click.option("--html", "html_file", type=OUTPUT, metavar="FILE", help="Write one self-contained HTML page.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Wheels at a time.")
 @verbosity_options
 @click.pass_context
@@ -50,6 +52,7 @@ def survey(  # noqa: PLR0917 - click passes them by name
     python: str | None,
     policy: str | None,
     json_file: Path | None,
+    html_file: Path | None,
     jobs: int,
     verbose: int,
     quiet: int,
@@ -70,6 +73,7 @@ def survey(  # noqa: PLR0917 - click passes them by name
     found = Survey(rows=rows, date=survey_date(), tool=f"musllinux-build {__version__}")
     show(found)
     write(json_file, lambda: json.dumps(survey_json(found), indent=2) + "\n", lines)
+    write(html_file, lambda: survey_page(found), lines)
     ctx.exit(found.exit_code)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
+from musllinux_build.audit.verdict import Verdict
 from musllinux_build.survey.rows import Outcome, Row, Survey, visible
 from musllinux_build.survey.tally import Share, Why, by_arch, by_floor, by_rule, reasons
 
@@ -35,22 +35,29 @@ class Line:
 
 def table_lines(rows: Sequence[Row]) -> Iterator[Line]:
     """The lines of the table, in the order of the rows."""
-    for (_, outcome, reason), group in groupby(rows, key=lambda row: (row.asked, row.outcome, row.reason)):
-        alike = list(group)
-        if outcome.is_verdict:
-            yield from map(_verdict_line, alike)
+    for group in grouped(rows):
+        row = group[0]
+        if row.verdict is not None:
+            cells = (_what(row), row.verdict.policy.platform_tag(row.verdict.arch), WORDS[row.outcome])
+            below = tuple(map(why_line, reasons(row.verdict)))
+            yield Line(outcome=row.outcome, cells=(*cells, floor_word(row.verdict)), below=below)
             continue
-        first = alike[0]
-        archs = ", ".join(row.arch.value for row in alike if row.arch)
-        cells = (_what(first), archs, WORDS[outcome], "")
-        yield Line(outcome=outcome, cells=cells, below=(visible(reason),))
+        archs = ", ".join(item.arch.value for item in group if item.arch)
+        cells = (_what(row), archs, WORDS[row.outcome])
+        yield Line(outcome=row.outcome, cells=(*cells, ""), below=(visible(row.reason),))
 
 
-def _verdict_line(row: Row) -> Line:
-    assert row.verdict is not None
-    tag = row.verdict.policy.platform_tag(row.verdict.arch)
-    cells = (_what(row), tag, WORDS[row.outcome], str(row.verdict.floor))
-    return Line(outcome=row.outcome, cells=cells, below=tuple(map(why_line, reasons(row.verdict))))
+def grouped(rows: Sequence[Row]) -> Iterator[tuple[Row, ...]]:
+    """Each row alone, but those of one project that have no verdict for the same reason together."""
+    groups: dict[object, list[Row]] = {}
+    for at, row in enumerate(rows):
+        groups.setdefault(at if row.verdict else (row.asked, row.outcome, row.reason), []).append(row)
+    yield from map(tuple, groups.values())
+
+
+def floor_word(verdict: Verdict) -> str:
+    """``1.2.4``, or ``≤ 1.1.24`` where nothing says that it needs as much."""
+    return str(verdict.floor) if verdict.reasons else f"≤ {verdict.floor}"
 
 
 def _what(row: Row) -> str:
@@ -81,7 +88,8 @@ def summary_lines(survey: Survey) -> Iterator[str]:
     if floors:
         yield "effective floor:"
     for floor in floors:
-        yield f"  musl {floor.floor}  {floor.within + floor.above:>4} wheels, {floor.above} of them promise less"
+        release = f"{'≤ ' if floor.or_older else ''}{floor.floor}"
+        yield f"  musl {release:<8} {floor.within + floor.above:>4} wheels, {floor.above} of them promise less"
 
 
 def share_words(share: Share) -> str:

@@ -39,11 +39,15 @@ class RuleCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloorCount:
-    """How many wheels need ``floor``: those that promise it, and those that promise to load on less."""
+    """How many wheels need ``floor``: those that promise it, and those that promise to load on less.
+
+    ``or_older``: nothing says that some of them do not load on older ones.
+    """
 
     floor: MuslVersion
     within: int
     above: int
+    or_older: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,15 @@ def by_floor(rows: Sequence[Row]) -> tuple[FloorCount, ...]:
     """How many audited wheels have each effective floor, lowest first."""
     within: Counter[MuslVersion] = Counter()
     above: Counter[MuslVersion] = Counter()
+    open_ended = {row.verdict.floor for row in rows if row.verdict and not row.verdict.reasons}
     for row in rows:
         if row.verdict:
             (above if row.verdict.floor > row.verdict.wanted else within)[row.verdict.floor] += 1
     floors = sorted(within.keys() | above.keys())
-    return tuple(FloorCount(floor=floor, within=within[floor], above=above[floor]) for floor in floors)
+    return tuple(
+        FloorCount(floor=floor, within=within[floor], above=above[floor], or_older=floor in open_ended)
+        for floor in floors
+    )
 
 
 def reasons(verdict: Verdict, severity: Severity = Severity.ERROR) -> tuple[Why, ...]:

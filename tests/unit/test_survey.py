@@ -1,9 +1,14 @@
+import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,13 +19,17 @@ from jsonschema import Draft202012Validator
 from musllinux_build.adapters.process import Completed
 from musllinux_build.adapters.published import PipIndex, parse_report
 from musllinux_build.arch import Arch
+from musllinux_build.audit.verdict import Finding, FloorReason, Severity
 from musllinux_build.cli.survey import survey
 from musllinux_build.errors import FetchError, UsageError
 from musllinux_build.policy import Policy
 from musllinux_build.python import PythonTag
+from musllinux_build.survey.charts import percent
 from musllinux_build.survey.collect import Fetched, Nothing, collect, plan_tasks, policies_for, survey_task
 from musllinux_build.survey.document import survey_json
+from musllinux_build.survey.page import survey_page
 from musllinux_build.survey.rows import Outcome, Project, Row, Survey, visible
+from musllinux_build.survey.table import summary_lines, table_lines
 from musllinux_build.survey.tally import by_arch, by_floor, by_rule
 from tests.unit.auditing import extension, module_name, put_wheel
 
@@ -249,3 +258,76 @@ def test_an_index_that_does_not_answer_is_one(tmp_path: Path, pip: Pip, details:
 def test_reports_without_a_hash_are_refused(report: str) -> None:
     with pytest.raises(FetchError):
         parse_report(report, "demo")
+
+
+NASTY = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\x1b[2J\u202e\x00"
+
+
+class Tags(HTMLParser):
+    """What a browser would see in a page: elements with their attributes, and the text outside of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def nasty_rows(tmp_path: Path) -> list[Row]:
+    """A verdict and failures in which every text that comes from outside is hostile."""
+    row = survey_task(plan_tasks([str(bad(tmp_path))], ())[0], Shelf({}), None)
+    assert row.verdict is not None
+    finding = Finding(
+        rule="relr", severity=Severity.ERROR, file=NASTY, message=NASTY, evidence=NASTY, remedy=NASTY, chain=(NASTY,)
+    )
+    reason = FloorReason(version=row.verdict.floor, cause=NASTY, file=NASTY)
+    verdict = replace(row.verdict, wheel=NASTY, findings=[finding] * 9, reasons=[reason])
+    texts = {"asked": NASTY, "project": NASTY, "version": NASTY, "wheel": NASTY, "python": NASTY}
+    failed = Row(outcome=Outcome.UNREADABLE, reason=NASTY, arch=Arch.I686, **texts)  # type: ignore[arg-type] # texts only
+    return [replace(row, verdict=verdict, **texts), failed]  # type: ignore[arg-type] # texts only
+
+
+def test_hostile_names_are_text_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+    rows = nasty_rows(tmp_path)
+    page = survey_page(survey_of(*rows))
+    tags = Tags()
+    tags.feed(page)
+    assert [tag for tag, _ in tags.elements].count("script") == 1
+    assert not {"img", "iframe", "link", "object"} & {tag for tag, _ in tags.elements}
+    attributes = {name for _, attrs in tags.elements for name in attrs}
+    assert not {name for name in attributes if name.startswith("on") or name in {"src", "href", "style", "action"}}
+    assert tags.words.count("alert(2)") >= 9
+    assert not {"\x1b", "\u202e", "\x00"} & set(page)
+    shown = [
+        *(word for line in table_lines(rows) for word in (*line.cells, *line.below)),
+        *summary_lines(survey_of(*rows)),
+    ]
+    assert all(word.isprintable() for word in shown)
+
+
+def test_the_page_needs_nothing_else_and_allows_only_its_own_script(tmp_path: Path) -> None:
+    rows = [survey_task(task, Shelf({}), None) for task in plan_tasks([str(bad(tmp_path))], ())]
+    page = survey_page(survey_of(*rows, Row(asked="x", outcome=Outcome.ABSENT, arch=Arch.S390X, reason="none")))
+    script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(script) == 1
+    digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert "default-src 'none'" in page
+    assert not re.findall(r"https?:|url\(|@import", page)
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        assert ET.fromstring(svg).find("title") is not None
+    assert page.count("<svg") == 3
+    assert "0 of 1 · 0 %" in page
+    assert "no wheels" in page
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "told"), [(0, 0, "0 %"), (1, 3, "33 %"), (1, 999, "1 %"), (998, 999, "99 %"), (9, 9, "100 %")]
+)
+def test_all_and_none_are_said_only_when_true(part: int, whole: int, told: str) -> None:
+    assert percent(part, whole) == told
