@@ -51,6 +51,12 @@ def _about(subject: Subject, edge: Edge, inside: str | None) -> tuple[str, str, 
             f"needs {edge.name}, which is in the wheel as {shown_path(inside)} and on no search path of its users",
             "Link it with -rpath $ORIGIN/... leading there, or run musllinux-build audit repair",
         )
+    if edge.outcome is Outcome.MISSING and edge.name in subject.libraries:
+        return (
+            "library-of-the-system",
+            f"needs {edge.name}, which the promised distributions have and other musl systems may not",
+            f"Run musllinux-build audit repair to graft it, or accept it with --whitelist {edge.name}",
+        )
     if edge.outcome is Outcome.MISSING:
         return _about_missing(subject, edge)
     if edge.outcome is Outcome.UNLOADABLE:
