@@ -114,6 +114,18 @@ class WheelCountError(MusllinuxBuildError):
     meaning = "the build made no wheel, or more than one"
 
 
+class RegistryError(MusllinuxBuildError):
+    """A registry does not answer, refuses, or does not have what it should."""
+
+    exit_code = 15
+    meaning = "a container registry failed or refused"
+
+    def __init__(self, brief: str, *, details: str = "", resolution: str = "", transient: bool = False) -> None:
+        super().__init__(brief, details=details, resolution=resolution)
+        self.transient = transient
+        """Whether trying again may help."""
+
+
 class InterruptedBuildError(MusllinuxBuildError):
     """SIGINT reached the tool."""
 

@@ -207,6 +207,33 @@ class Sysroot(Protocol):
         ...
 
 
+class Registry(Protocol):
+    """Container registries (OCI distribution specification 1.1). ``repository`` begins with the registry's host.
+
+    Every method raises RegistryError when the registry fails or refuses.
+    """
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a repository has a blob."""
+        ...
+
+    def put_blob(self, repository: str, digest: str, content: bytes) -> None:
+        """Store a blob."""
+        ...
+
+    def manifest(self, repository: str, reference: str) -> bytes | None:
+        """The manifest or index under a tag or digest, None when there is none."""
+        ...
+
+    def put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> bool:
+        """Store a manifest or index; whether the registry lists it among the referrers of its subject."""
+        ...
+
+    def wait(self, attempt: int) -> None:
+        """Wait before an attempt is repeated."""
+        ...
+
+
 class Progress(Protocol):
     """Where steps, notes and warnings go: a terminal, a CI log, a test's list."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import posixpath
@@ -16,7 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.errors import EngineError, ImageError
+from musllinux_build.errors import EngineError, ImageError, RegistryError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, ImageInfo, PathStat
 
 
@@ -315,3 +316,63 @@ def answering(socket: Path, version: Mapping[str, object]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class FakeRegistry:
+    """ports.Registry in memory that keeps the specification's rules; ``dies_after`` that many writes it fails for good.
+
+    ``failures`` are the next answers: True for a transient failure, False for a refusal.
+    """
+
+    def __init__(
+        self, *, knows_referrers: bool = True, dies_after: int | None = None, failures: Sequence[bool] = ()
+    ) -> None:
+        self.knows_referrers = knows_referrers
+        self.dies_after = dies_after
+        self.failures = list(failures)
+        self.blobs: dict[tuple[str, str], bytes] = {}
+        self.manifests: dict[tuple[str, str], bytes] = {}
+        self.sent_blobs: list[tuple[str, str]] = []
+        self.waits: list[int] = []
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        return (repository, digest) in self.blobs
+
+    def put_blob(self, repository: str, digest: str, content: bytes) -> None:
+        self._write()
+        assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self.sent_blobs.append((repository, digest))
+        self.blobs[repository, digest] = content
+
+    def manifest(self, repository: str, reference: str) -> bytes | None:
+        return self.manifests.get((repository, reference))
+
+    def put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> bool:
+        self._write()
+        document = json.loads(content)
+        for named in [*document.get("layers", ()), *([document["config"]] if "config" in document else [])]:
+            if (repository, named["digest"]) not in self.blobs:
+                raise RegistryError(f"{repository} has no blob {named['digest']}")
+        for named in document.get("manifests", ()):
+            if (repository, named["digest"]) not in self.manifests:
+                raise RegistryError(f"{repository} has no manifest {named['digest']}")
+        self.manifests[repository, f"sha256:{hashlib.sha256(content).hexdigest()}"] = content
+        self.manifests[repository, reference] = content
+        return self.knows_referrers and "subject" in document
+
+    def wait(self, attempt: int) -> None:
+        self.waits.append(attempt)
+
+    def check_no_dangling_index(self) -> None:
+        """Every tag leads to what is wholly there."""
+        for (repository, _), content in self.manifests.items():
+            for named in json.loads(content).get("manifests", ()):
+                assert (repository, named["digest"]) in self.manifests
+
+    def _write(self) -> None:
+        if self.failures:
+            raise RegistryError("fails", transient=self.failures.pop(0))
+        if self.dies_after is not None:
+            if self.dies_after == 0:
+                raise RegistryError("the connection is gone")
+            self.dies_after -= 1

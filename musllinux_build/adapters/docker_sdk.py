@@ -13,6 +13,7 @@ from typing import Any
 import docker  # noqa: TID251 - this is the module the ban points to
 import requests
 from docker import errors as api_errors  # noqa: TID251 - as above
+from docker.auth import INDEX_NAME, load_config  # noqa: TID251 - as above
 from docker.context import ContextAPI  # noqa: TID251 - as above
 from docker.context.config import get_current_context_name  # noqa: TID251 - as above
 from docker.utils import kwargs_from_env  # noqa: TID251 - as above
@@ -57,6 +58,15 @@ def _explained(doing: str) -> Iterator[None]:
             details=text,
             resolution="Run: musllinux-build doctor",
         ) from error
+
+
+def stored_credentials(host: str) -> tuple[str, str] | None:
+    """User and password for a registry, from where ``docker login`` keeps them; None when nobody is logged in."""
+    # Docker's own registry goes by its old address in the file.
+    found = load_config().resolve_authconfig(INDEX_NAME if host == "docker.io" else host) or {}
+    # A credential helper writes the names with capitals.
+    user, password = found.get("username") or found.get("Username"), found.get("password") or found.get("Password")
+    return (str(user), str(password)) if user and password else None
 
 
 def find_endpoint(environment: Mapping[str, str]) -> Endpoint:

@@ -22,7 +22,7 @@ DOORS = {
     "rich": {"adapters/console.py", "cli/"},
     "click": {"cli/"},
     "urllib.request": {"adapters/fetch.py"},
-    "requests": {"adapters/docker_sdk.py"},
+    "requests": {"adapters/docker_sdk.py", "adapters/registry.py"},
 }
 BELOW_THE_COMMAND_LINE = [name for name in MODULES if not name.startswith(("cli/", "__main__"))]
 

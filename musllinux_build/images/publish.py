@@ -1,0 +1,269 @@
+"""Publishing as data first: which blobs, manifests and tags go where, in an order that is right when it is cut short.
+
+Per registry: blobs, then manifests by digest, then what describes them (SBOM, provenance), then the index of a policy
+by digest, and tags last. A tag never names what is not wholly there, a step that was done is skipped when it is done
+again, and two publications of the same images cannot mix (OCI distribution specification 1.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from musllinux_build.arch import Arch
+from musllinux_build.errors import RegistryError
+from musllinux_build.images.oci import INDEX, MANIFEST, Descriptor, Layout, canonical, index_document
+from musllinux_build.policy import Policy
+from musllinux_build.ports import Progress, Registry
+
+EMPTY = "application/vnd.oci.empty.v1+json"
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A document about an image, by its media type (``application/vnd.cyclonedx+json``)."""
+
+    media_type: str
+    content: bytes
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image of a layout, ready to be published."""
+
+    policy: Policy
+    arch: Arch
+    layout: Layout
+    manifest: Descriptor
+    attachments: tuple[Attachment, ...] = ()
+
+
+class Kind(Enum):
+    """What a step does."""
+
+    BLOB = "blob"
+    MANIFEST = "manifest"
+    TAG = "tag"
+    REFERRER_TAG = "referrer tag"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One request that changes a registry; ``reference`` is a digest or a tag, ``content`` makes the bytes."""
+
+    kind: Kind
+    repository: str
+    reference: str
+    media_type: str
+    content: Callable[[], bytes]
+    size: int
+    about: str
+    subject: Descriptor | None = None
+
+    def line(self) -> str:
+        """For people: ``blob sha256:… 42.4 MB → host/name``."""
+        return f"{self.kind.value} {self.reference} ({self.size:,} bytes) to {self.repository}: {self.about}"
+
+
+def plan_publication(images: Sequence[Image], registry: str, tags: Sequence[str]) -> tuple[Step, ...]:
+    """All steps for one registry prefix (``ghcr.io/name``).
+
+    Each image gets its own repository (``…/musllinux_1_2_aarch64``), each policy one for its index
+    (``…/musllinux_1_2``) that holds the images too, because an index may only name what its repository has.
+    """
+    steps: list[Step] = []
+    for policy in sorted({image.policy for image in images}, key=lambda policy: policy.value):
+        own = sorted((image for image in images if image.policy is policy), key=lambda image: image.arch.value)
+        index_repository = f"{registry}/{policy.value}"
+        for image in own:
+            for repository in (f"{registry}/{policy.platform_tag(image.arch)}", index_repository):
+                steps += _image_steps(image, repository)
+        index = canonical(index_document((image.manifest for image in own), _index_annotations(policy)))
+        steps.append(_manifest_step(index, INDEX, index_repository, f"the index of {policy.value}"))
+        for image in own:
+            repository = f"{registry}/{policy.platform_tag(image.arch)}"
+            content = image.layout.blob(image.manifest.digest).read_bytes()
+            steps += _tag_steps(content, MANIFEST, repository, tags)
+        steps += _tag_steps(index, INDEX, index_repository, tags)
+    return tuple(steps)
+
+
+def _index_annotations(policy: Policy) -> Mapping[str, str]:
+    return {
+        "org.opencontainers.image.title": policy.value,
+        "org.opencontainers.image.description": f"Builds {policy.value} wheels",
+    }
+
+
+def _image_steps(image: Image, repository: str) -> Iterator[Step]:
+    document = image.layout.read_json(image.manifest.digest)
+    name = image.policy.platform_tag(image.arch)
+    for blob in (document["config"], *document["layers"]):
+        path = image.layout.blob(blob["digest"])
+        yield Step(
+            kind=Kind.BLOB,
+            repository=repository,
+            reference=blob["digest"],
+            media_type=blob["mediaType"],
+            content=path.read_bytes,
+            size=blob["size"],
+            about=name,
+        )
+    content = image.layout.blob(image.manifest.digest).read_bytes()
+    yield _manifest_step(content, MANIFEST, repository, name)
+    for attachment in image.attachments:
+        yield from _attachment_steps(attachment, image.manifest, repository, name)
+
+
+def _attachment_steps(attachment: Attachment, subject: Descriptor, repository: str, name: str) -> Iterator[Step]:
+    """A document, and the manifest that says which image it is about (image specification 1.1, "subject")."""
+    empty = b"{}"
+    about = f"{attachment.title} of {name}"
+    for content, media_type in ((empty, EMPTY), (attachment.content, attachment.media_type)):
+        yield Step(
+            kind=Kind.BLOB,
+            repository=repository,
+            reference=_digest(content),
+            media_type=media_type,
+            content=_constant(content),
+            size=len(content),
+            about=about,
+        )
+    blob = Descriptor(
+        media_type=attachment.media_type, digest=_digest(attachment.content), size=len(attachment.content)
+    )
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": attachment.media_type,
+        "config": Descriptor(media_type=EMPTY, digest=_digest(empty), size=len(empty)).to_json(),
+        "layers": [blob.to_json()],
+        "subject": Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size).to_json(),
+        "annotations": {"org.opencontainers.image.title": attachment.title},
+    }
+    content = canonical(manifest)
+    yield _manifest_step(content, MANIFEST, repository, about)
+    # A registry that knows no referrers finds them by this tag ("Referrers Tag Schema").
+    found = Descriptor(
+        media_type=MANIFEST,
+        digest=_digest(content),
+        size=len(content),
+        artifact_type=attachment.media_type,
+        annotations={"org.opencontainers.image.title": attachment.title},
+    )
+    yield Step(
+        kind=Kind.REFERRER_TAG,
+        repository=repository,
+        reference=subject.digest.replace(":", "-"),
+        media_type=INDEX,
+        content=_constant(content),
+        size=len(content),
+        about=about,
+        subject=found,
+    )
+
+
+def _manifest_step(content: bytes, media_type: str, repository: str, about: str) -> Step:
+    return Step(
+        kind=Kind.MANIFEST,
+        repository=repository,
+        reference=_digest(content),
+        media_type=media_type,
+        content=_constant(content),
+        size=len(content),
+        about=about,
+    )
+
+
+def _tag_steps(content: bytes, media_type: str, repository: str, tags: Iterable[str]) -> Iterator[Step]:
+    for tag in tags:
+        yield Step(
+            kind=Kind.TAG,
+            repository=repository,
+            reference=tag,
+            media_type=media_type,
+            content=_constant(content),
+            size=len(content),
+            about=_digest(content),
+        )
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _constant(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
+
+
+def publish(steps: Iterable[Step], registry: Registry, progress: Progress) -> int:
+    """Do the steps in order; how many of them changed something.
+
+    Raises:
+        RegistryError: a step failed in every attempt; what was done stays and is skipped next time.
+    """
+    referrers: set[str] = set()
+    changed = 0
+    for step in steps:
+        if step.kind is Kind.REFERRER_TAG and step.repository in referrers:
+            continue
+        done = _attempt(step, registry, progress)
+        if step.kind is Kind.MANIFEST and done is _Outcome.LISTED:
+            referrers.add(step.repository)
+        changed += done is not _Outcome.THERE
+    return changed
+
+
+class _Outcome(Enum):
+    THERE = "there"
+    DONE = "done"
+    LISTED = "listed"
+    """Stored, and the registry lists it among the referrers of its subject."""
+
+
+def _attempt(step: Step, registry: Registry, progress: Progress) -> _Outcome:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _do(step, registry)
+        except RegistryError as error:
+            if attempt == ATTEMPTS or not error.transient:
+                raise
+            progress.warn(f"{error.brief}; attempt {attempt + 1} of {ATTEMPTS}")
+            registry.wait(attempt)
+    raise AssertionError
+
+
+def _do(step: Step, registry: Registry) -> _Outcome:
+    if step.kind is Kind.BLOB:
+        if registry.has_blob(step.repository, step.reference):
+            return _Outcome.THERE
+        registry.put_blob(step.repository, step.reference, step.content())
+        return _Outcome.DONE
+    if step.kind is Kind.REFERRER_TAG:
+        return _add_referrer(step, registry)
+    content = step.content()
+    there = registry.manifest(step.repository, step.reference)
+    if there == content and "subject" not in json.loads(content):
+        return _Outcome.THERE
+    listed = registry.put_manifest(step.repository, step.reference, content, step.media_type)
+    return _Outcome.LISTED if listed else _Outcome.DONE
+
+
+def _add_referrer(step: Step, registry: Registry) -> _Outcome:
+    """Add the step's manifest to the index under the tag of its subject, once."""
+    assert step.subject is not None
+    there = registry.manifest(step.repository, step.reference)
+    listed = json.loads(there)["manifests"] if there is not None else []
+    mine = step.subject.to_json()
+    if mine in listed:
+        return _Outcome.THERE
+    # A newer document of one kind replaces the older one.
+    kept = [one for one in listed if one.get("artifactType") != mine["artifactType"]]
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*kept, mine]}
+    registry.put_manifest(step.repository, step.reference, canonical(document), INDEX)
+    return _Outcome.DONE
