@@ -206,6 +206,10 @@ class Sysroot(Protocol):
         """``path`` with every link resolved inside the root; None when nothing is there."""
         ...
 
+    def names(self, path: str) -> Sequence[str]:
+        """The names in the directory at ``path``, sorted; none when there is no such directory."""
+        ...
+
 
 class Registry(Protocol):
     """Container registries (OCI distribution specification 1.1). ``repository`` begins with the registry's host.

@@ -15,10 +15,8 @@ from musllinux_build.policy import MuslVersion, Policy, known_policies
 
 MUSLLINUX = re.compile(r"musllinux_(\d{1,4})_(\d{1,4})_([0-9a-z_]+)")
 LONGEST = 512
-PART = re.compile(r"\w[\w.!+]*")
-TAG_PART = re.compile(r"[0-9A-Za-z_]+(?:\.[0-9A-Za-z_]+)*")
-MOST_TAGS = 1000
-"""Of a compressed set; the parts multiply, and the longest of real wheels come to some dozens."""
+PART = re.compile(r"[^\s/\\\-]+")
+TAG_PART = re.compile(r"[0-9A-Za-z_.]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +56,6 @@ class WheelName:
         except InvalidVersion:
             raise _not_a_name(filename, f"{parts[1]!r} is not a version") from None
         pythons, abis, platforms = (tuple(sorted(set(part.lower().split(".")))) for part in parts[2:])
-        if len(pythons) * len(abis) * len(platforms) > MOST_TAGS:
-            raise _not_a_name(filename, f"its tags stand for more than {MOST_TAGS}")
         return cls(
             distribution=parts[0],
             version=parts[1],
@@ -136,18 +132,22 @@ def named_policy(name: WheelName, known: Collection[Policy] | None = None) -> Po
     return min(promised, key=lambda policy: policy.series, default=None)
 
 
-def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False) -> WheelName:
-    """``name`` for ``policy`` on ``arch``; musllinux tags of later series stay true and are kept unless ``only``."""
-    kept: set[str] = (
-        set()
-        if only
-        else {
-            platform
-            for platform in name.platforms
-            if (tag := MusllinuxTag.parse(platform)) and tag.arch == arch.value and tag.series >= policy.series
-        }
-    )
-    return replace(name, platforms=tuple(sorted(kept | {policy.platform_tag(arch)})))
+def retag(name: WheelName, policy: Policy, arch: Arch, *, only: bool = False, foreign: bool = True) -> WheelName:
+    """``name`` for ``policy`` on ``arch``.
+
+    Musllinux tags of later series stay true and are kept unless ``only``. Tags of other platforms are kept when the
+    policy's own was there before and nothing ``foreign`` to them came in: then the wheel is what its author made it.
+    """
+    tag = policy.platform_tag(arch)
+
+    def stays(platform: str) -> bool:
+        known = MusllinuxTag.parse(platform)
+        if known:
+            return known.arch == arch.value and known.series >= policy.series
+        return not foreign and tag in name.platforms and not platform.startswith("linux_")
+
+    kept = set() if only else {platform for platform in name.platforms if stays(platform)}
+    return replace(name, platforms=tuple(sorted(kept | {tag})))
 
 
 def letter_floor(policy: Policy) -> MuslVersion:

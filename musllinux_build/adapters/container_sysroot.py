@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
+from collections.abc import Sequence
 
 from musllinux_build.errors import EngineError
 from musllinux_build.ports import Engine
@@ -50,6 +51,20 @@ class ContainerSysroot:
             raise EngineError(f"{path} in the container has {found.size} bytes, more than any library")
         chunks = self._engine.get(self._container, real)
         return None if chunks is None else only_file(b"".join(chunks))
+
+    def names(self, path: str) -> Sequence[str]:
+        """The names in a directory, sorted."""
+        real = self.real_path(path)
+        found = self._engine.stat(self._container, real) if real else None
+        chunks = self._engine.get(self._container, real) if real and found and found.is_dir else None
+        return () if chunks is None else names_in(b"".join(chunks))
+
+
+def names_in(archive: bytes) -> Sequence[str]:
+    """The names of what lies directly in the directory that a tar is of, sorted."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        parts = [name.strip("/").split("/") for name in tar.getnames()]
+    return sorted({part[1] for part in parts if len(part) == 2})
 
 
 def only_file(archive: bytes) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from musllinux_build.errors import UsageError
@@ -64,6 +65,14 @@ class DirectorySysroot:
             done = [] if target.startswith("/") else done
             waiting.extend(step for step in reversed(target.split("/")) if step)
         return posixpath.join("/", *done)
+
+    def names(self, path: str) -> Sequence[str]:
+        """The names in the directory at ``path``, sorted."""
+        real = self.real_path(path)
+        try:
+            return sorted(os.listdir(self._host(real))) if real is not None else ()  # noqa: PTH208 - names are wanted
+        except OSError:
+            return ()
 
     def _host(self, path: str) -> Path:
         return self._root / path.lstrip("/")

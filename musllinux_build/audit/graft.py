@@ -1,174 +1,177 @@
-"""Which libraries go into a wheel, under which names, and what must change for them to be found: a plan, as data.
+"""Which objects of a repaired wheel are new or change, under which names, and what must change in them, as data.
 
-A grafted library is named after its real file, not after its SONAME: musl never reads that, and two names that lead
+A library of the root is named after its real file, not after its SONAME: musl never reads that, and two names that lead
 to one file must lead to one graft. The name carries a hash of the final bytes, so two wheels share a name in one
-process only when they share the bytes, and it never begins like one of the names musl takes for itself.
+process only when they share the bytes. A library that is in the wheel already and changes gets a new hash for the same
+reason, under these rules:
+
+* an object of the wheel names it in DT_NEEDED, so that every reference can be rewritten;
+* its name is a tool's: it carries a hash or lies in a directory of grafts; a public name (``libarrow.so.2600``) may be
+  known to other packages and stays;
+* it is no extension and no program, and no Python source of the wheel mentions its file name (ctypes).
+
+Everything else that changes keeps its name.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from musllinux_build.audit.catalogue import finding
-from musllinux_build.audit.options import RepairOptions
+from musllinux_build.audit.changes import Changes, find_changes
+from musllinux_build.audit.conflicts import excluded_out_of_reach, find_conflicts
+from musllinux_build.audit.contents import Contents
+from musllinux_build.audit.include import Included
+from musllinux_build.audit.mend import NOTHING, Mend, after
+from musllinux_build.audit.naming import hashed_name, unhashed_name
+from musllinux_build.audit.options import PLAIN, RepairOptions
 from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.verdict import Finding
-from musllinux_build.elf.closure import Closure, Outcome, expand, is_reserved
 from musllinux_build.elf.facts import ElfFacts
-from musllinux_build.wheel.layout import SITE, is_in_site, origin_relative, shown_path
-
-HASH_DIGITS = 12
-LIBRARY_NAME = re.compile(r"(?P<base>.+?)\.(?P<ext>so(?:\..+)?)")
+from musllinux_build.wheel.layout import SITE, shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Library:
-    """A library to copy from the root: its real path, the NEEDED name it was first found by, and its own needs.
+class Object:
+    """An object that is new in the wheel or changes; ``key`` is its path in the root or its installed one.
 
-    ``needs`` maps a NEEDED name to the real path of another library of the plan.
+    ``source`` is the real path in the root, None for an object of the wheel, which has a ``member``. The result is
+    ``directory/name``; a ``name`` of None is made of ``stem`` and a hash. ``needs`` maps a DT_NEEDED to the key of
+    another object of the plan; ``search_path`` is the new one when ``sets_search_path``.
     """
 
-    source: str
+    key: str
+    source: str | None
+    member: str | None
+    directory: str
+    stem: str
+    name: str | None
     asked_as: str
     facts: ElfFacts
     needs: Mapping[str, str]
-
-    @property
-    def name_length(self) -> int:
-        """Length of every name this library can get."""
-        return len(self.named("0" * HASH_DIGITS))
+    added: tuple[str, ...] = ()
+    sets_search_path: bool = False
+    search_path: str | None = None
+    mend: Mend = NOTHING
 
     def named(self, digest: str) -> str:
-        """The file name with ``digest``: ``libyaml-0-1a2b3c4d5e6f.so.2.0.9``."""
-        file_name = posixpath.basename(self.source)
-        found = LIBRARY_NAME.fullmatch(file_name)
-        base, ext = (found["base"], found["ext"]) if found else (file_name, "so")
-        name = f"{base}-{digest}.{ext}"
-        return f"grafted-{name}" if is_reserved(name) else name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """An object of the wheel that needs grafted libraries: ``needs`` as in Library, ``search_path`` the new one."""
-
-    member: str
-    facts: ElfFacts
-    needs: Mapping[str, str]
-    search_path: str
+        """The file name with ``digest``, or the one it has."""
+        return self.name or hashed_name(self.stem, digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraftPlan:
-    """What to do. ``groups`` are the libraries, needed ones first, those of a cycle together."""
+    """What to do. ``groups`` get names after their bytes, needed ones first, those of a cycle together.
+
+    ``objects`` keep the name they have; ``shims`` maps a script that moves to the member it becomes; ``reached`` tells
+    of included libraries how a program gets at them. ``conflicts`` are reasons not to begin, ``warnings`` are not.
+    """
 
     directory: str
-    groups: tuple[tuple[Library, ...], ...]
-    users: tuple[User, ...]
-    conflicts: tuple[Finding, ...]
+    groups: tuple[tuple[Object, ...], ...] = ()
+    objects: tuple[Object, ...] = ()
+    shims: Mapping[str, str]
+    reached: Mapping[str, str]
+    changes: Changes
+    conflicts: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+    def after(self, subject: Subject) -> Subject:
+        """``subject`` as it will be, which is what the rules have to look at."""
+        return after(subject, self.changes.mends, self.changes.search_paths)
 
 
-def plan_graft(subject: Subject, options: RepairOptions) -> GraftPlan:
-    """The plan for every library found outside the wheel; conflicts are found here, before anything is written."""
-    closure, inventory = subject.closure, subject.inventory
-    sources = _sources(subject)
+def plan_graft(
+    subject: Subject, contents: Contents, options: RepairOptions = PLAIN, included: tuple[Included, ...] = ()
+) -> GraftPlan:
+    """The plan for everything that has to come into the wheel or to change in it; conflicts are found here."""
+    changes = find_changes(subject, options, contents, included)
     directory = options.libs_directory(subject.name.distribution)
-    libraries = {
-        source: Library(
-            source=source,
-            asked_as=min(edge.name for edge in closure.edges if edge.target == path),
-            facts=closure.objects[path],
-            needs=_needs(closure, path, sources),
+    kept = {changes.same[item.path]: item.name for item in included if item.path}
+    objects = {
+        path: (
+            _of_wheel(subject, changes, path, included)
+            if path in subject.inventory.members
+            else _of_root(subject, changes, path, directory, kept.get(path))
         )
-        for path, source in sorted(sources.items(), reverse=True)
+        for path in changes.touched
     }
-    users, conflicts = [], []
-    for path, facts in sorted(inventory.objects.items()):
-        needs = _needs(closure, path, sources)
-        if not needs:
-            continue
-        if not is_in_site(path):
-            conflicts.append(_out_of_reach(facts, min(needs)))
-        users.append(
-            User(
-                member=inventory.members[path],
-                facts=facts,
-                needs=needs,
-                search_path=_search_path(facts, path, f"{SITE}/{directory}"),
-            )
-        )
-    return GraftPlan(directory=directory, groups=_groups(libraries), users=tuple(users), conflicts=tuple(conflicts))
-
-
-def _sources(subject: Subject) -> dict[str, str]:
-    """Path as opened to real path, of every library outside the wheel."""
-    found = {}
-    for edge in subject.closure.edges:
-        if edge.outcome is Outcome.FOUND and edge.target and edge.target not in subject.inventory.members:
-            # The facts were read from the real file and carry its path.
-            found[edge.target] = subject.closure.objects[edge.target].path
-    return found
-
-
-def _needs(closure: Closure, path: str, sources: Mapping[str, str]) -> dict[str, str]:
-    return {
-        edge.name: sources[edge.target]
-        for edge in closure.edges
-        if edge.requester == path and edge.target and edge.target in sources and edge.outcome is Outcome.FOUND
-    }
-
-
-def _search_path(facts: ElfFacts, path: str, directory: str) -> str:
-    """The entries that stay inside the wheel, and the grafted libraries' directory."""
-    kept = []
-    if facts.search_path and expand(facts.search_path, path) is not None:
-        for entry in re.split(r"[:\n]", facts.search_path):
-            places = expand(entry, path) if entry.startswith("$") else None
-            if places and is_in_site(f"{posixpath.normpath(places[0])}/"):
-                kept.append(entry)
-    return ":".join(dict.fromkeys([*kept, origin_relative(directory, path)]))
-
-
-def _out_of_reach(facts: ElfFacts, name: str) -> Finding:
-    return finding(
-        "graft-out-of-reach",
-        file=shown_path(facts.path),
-        message=f"needs {name}, and is installed at no fixed distance from grafted libraries",
-        evidence=name,
-        remedy="Move the program into the package and start it from an entry point, or link it statically",
+    unnamed = {path: found for path, found in objects.items() if found.name is None}
+    return GraftPlan(
+        directory=directory,
+        groups=_groups(unnamed),
+        objects=tuple(found for found in objects.values() if found.name is not None),
+        shims={
+            subject.inventory.members[path]: place.removeprefix(f"{SITE}/") for path, place in changes.moved.items()
+        },
+        reached={changes.same[item.path]: _reached(item, directory) for item in included if item.path},
+        changes=changes,
+        conflicts=find_conflicts(subject, changes),
+        warnings=excluded_out_of_reach(subject),
     )
 
 
-def spared_names(closure: Closure) -> tuple[str, ...]:
-    """The names of the libraries that were excluded."""
-    return tuple(sorted({edge.name for edge in closure.edges if edge.outcome is Outcome.EXCLUDED}))
+def _reached(item: Included, directory: str) -> str:
+    if item.users:
+        return f"dlopen({item.name!r}) finds it once {shown_path(item.users[0])} is loaded"
+    return f"open it by its path in site-packages: {directory}/{item.name}"
 
 
-def unmatched(subject: Subject, options: RepairOptions) -> tuple[str, ...]:
-    """The patterns of ``exclude`` that match no library."""
-    spared = [edge for edge in subject.closure.edges if edge.outcome is Outcome.EXCLUDED]
-    texts = {text for edge in spared for text in (edge.name, edge.target, edge.why) if text}
-    return tuple(pattern for pattern in options.exclude if not any(fnmatchcase(text, pattern) for text in texts))
+def _of_root(subject: Subject, changes: Changes, path: str, directory: str, name: str | None) -> Object:
+    facts = subject.closure.objects[path]
+    file_name = posixpath.basename(facts.path)
+    asked = (edge.name for edge in subject.closure.edges if changes.same.get(edge.target or "") == path)
+    return Object(
+        key=path,
+        source=facts.path,
+        member=None,
+        directory=directory,
+        stem=file_name,
+        name=name,
+        asked_as=min(asked, default=name or file_name),
+        facts=facts,
+        needs=changes.needs.get(path, {}),
+        sets_search_path=True,
+        search_path=changes.search_paths[path],
+        mend=changes.mends.get(path, NOTHING),
+    )
 
 
-def _groups(libraries: Mapping[str, Library]) -> tuple[tuple[Library, ...], ...]:
+def _of_wheel(subject: Subject, changes: Changes, path: str, included: tuple[Included, ...]) -> Object:
+    member = subject.inventory.members[path]
+    moved = changes.moved.get(path)
+    directory, file_name = posixpath.split(moved.removeprefix(f"{SITE}/") if moved else member)
+    return Object(
+        key=path,
+        source=None,
+        member=member,
+        directory=directory,
+        stem=unhashed_name(file_name),
+        name=None if path in changes.renamed else file_name,
+        asked_as=file_name,
+        facts=subject.inventory.objects[path],
+        needs=changes.needs.get(path, {}),
+        added=tuple(item.name for item in included if path in item.users),
+        sets_search_path=path in changes.search_paths,
+        search_path=changes.search_paths.get(path),
+        mend=changes.mends.get(path, NOTHING),
+    )
+
+
+def _groups(objects: Mapping[str, Object]) -> tuple[tuple[Object, ...], ...]:
     """Cycles together, needed groups first: whatever one reaches, its reach is part of the other's."""
-    reach = {source: _reach(source, libraries) for source in libraries}
-    groups = {
-        frozenset(other for other in reach[source] if source in reach[other]): len(reach[source]) for source in reach
-    }
+    reach = {key: _reach(key, objects) for key in objects}
+    groups = {frozenset(other for other in reach[key] if key in reach[other]): len(reach[key]) for key in reach}
     ordered = sorted(groups, key=lambda group: (groups[group], min(group)))
-    return tuple(tuple(libraries[source] for source in sorted(group)) for group in ordered)
+    return tuple(tuple(objects[key] for key in sorted(group)) for group in ordered)
 
 
-def _reach(source: str, libraries: Mapping[str, Library]) -> frozenset[str]:
-    found, waiting = {source}, [source]
+def _reach(key: str, objects: Mapping[str, Object]) -> frozenset[str]:
+    found, waiting = {key}, [key]
     while waiting:
-        for other in libraries[waiting.pop()].needs.values():
-            if other not in found:
+        for other in objects[waiting.pop()].needs.values():
+            if other in objects and other not in found:
                 found.add(other)
                 waiting.append(other)
     return frozenset(found)

@@ -87,3 +87,7 @@ class RepairOptions:
             whitelist=self.whitelist,
             renames=renames,
         )
+
+
+PLAIN = RepairOptions()
+"""What a repair does when nothing is asked for."""

@@ -6,18 +6,21 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.apply import Applied, Graft, Patcher, apply_graft
-from musllinux_build.audit.graft import plan_graft, spared_names, unmatched
+from musllinux_build.audit.apply import Applied, Change, Graft, Patcher, apply_graft, built_in
+from musllinux_build.audit.contents import Contents
+from musllinux_build.audit.graft import GraftPlan, plan_graft
+from musllinux_build.audit.include import find_included, with_needs
 from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge, judge_wheel, pure_wheel
-from musllinux_build.audit.options import RepairOptions
-from musllinux_build.audit.subject import Inventory, Subject, take_inventory
+from musllinux_build.audit.options import PLAIN, RepairOptions
+from musllinux_build.audit.subject import Inventory, Subject, system_path_of, take_inventory
 from musllinux_build.audit.verdict import Finding, Verdict
-from musllinux_build.elf.closure import Outcome
+from musllinux_build.elf.closure import Outcome, spared_names, unmatched
 from musllinux_build.errors import DiskFullError, RepairError, UsageError
+from musllinux_build.policies.load import load_policies
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName, retag
@@ -29,16 +32,20 @@ __all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "repair_wheel"]
 
 NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 SHOWN_FINDINGS = 40
-PLAIN = RepairOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairReport:
-    """What was written: ``path`` with its ``sha256`` and ``size`` in bytes, and the verdict on exactly that file."""
+    """What was written: ``path`` with its ``sha256`` and ``size`` in bytes, and the verdict on exactly that file.
+
+    ``grafts`` came in, ``changes`` were made to objects of the wheel; without any, and with the right tags, the wheel
+    was copied as it is.
+    """
 
     path: Path
     verdict: Verdict
     grafts: Sequence[Graft]
+    changes: Sequence[Change] = ()
     floor: MuslVersion
     sha256: str
     size: int
@@ -51,18 +58,20 @@ def repair_wheel(
     policy: Policy | None = None,
     arch: Arch | None = None,
     sysroot: Sysroot | None,
-    patcher: Patcher,
+    patcher: Patcher = built_in,
     floor: MuslVersion | None = None,
     epoch: int = EARLIEST,
     options: RepairOptions = PLAIN,
 ) -> RepairReport:
-    """Graft what ``source`` needs from ``sysroot``, retag it for ``policy`` and write it to ``output_dir``.
+    """Make ``source`` load where ``policy`` promises, with libraries of ``sysroot``, and write it to ``output_dir``.
 
-    A wheel that needs nothing is copied as it is. ``epoch`` dates the members (seconds, UTC).
+    What it needs is grafted, what an edit mends in its own objects is mended. A wheel in which there is nothing to do
+    is copied as it is. ``epoch`` dates the members (seconds, UTC).
 
     Raises:
         WheelError: ``source`` cannot be read as what it claims to be.
         PureProjectError: it has no ELF object.
+        UsageError: an option means nothing for this wheel.
         RepairError: it would not load where its tag says; the details are all findings.
         DiskFullError: there is no room for the result.
     """
@@ -72,17 +81,14 @@ def repair_wheel(
         raise pure_wheel(source.name)
     policy = policy or choose_policy(wheel.name)
     arch = arch or choose_arch(wheel.name, inventory)
-    floor = floor or policy.row.floor
-    _not_yet(options)
-    search = options.search(renames=True)
-    subject = examine(wheel, inventory, arch=arch, floor=floor, sysroot=sysroot, may_graft=True, search=search)
-    _check_exclude(subject, options)
-    verdict, plan = judge(subject, policy), plan_graft(subject, options)
-    problems = (*verdict.errors, *plan.conflicts)
+    floor = floor or load_policies().row(policy).floor
+    contents = Contents(wheel, sysroot)
+    subject, plan = _plan(wheel, inventory, contents, options, arch=arch, floor=floor)
+    problems = (*judge(plan.after(subject), policy).errors, *plan.conflicts)
     if problems:
         raise _refused(source.name, problems)
-    applied = apply_graft(plan, _source_reader(sysroot), wheel.read, patcher)
-    name = retag(wheel.name, policy, arch, only=options.only_plat) if options.update_tags else wheel.name
+    applied = apply_graft(plan, contents, patcher, wheel.name.distribution)
+    name = _new_name(wheel.name, policy, arch, options, foreign=bool(applied.grafts))
     chunks = _chunks(wheel, applied, name, inventory, epoch=epoch, options=options)
     target = output_dir / str(name)
     # What a path excluded is known by its names once the root is out of sight.
@@ -91,39 +97,51 @@ def repair_wheel(
     content = target.read_bytes()
     return RepairReport(
         path=target,
-        verdict=verdict,
+        verdict=replace(verdict, findings=(*verdict.findings, *plan.warnings)),
         grafts=applied.grafts,
+        changes=applied.changes,
         floor=verdict.floor,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )
 
 
-def _not_yet(options: RepairOptions) -> None:
-    """Refuse what is not built yet rather than ignore it."""
-    asked = {"--include": options.include, "--strip": options.strip, "--clear-exec-stack": options.clear_exec_stack}
-    for option, wanted in asked.items():
-        if wanted:
-            raise UsageError(f"{option} is not built yet", resolution="Leave it out.")
+def _plan(
+    wheel: Wheel, inventory: Inventory, contents: Contents, options: RepairOptions, *, arch: Arch, floor: MuslVersion
+) -> tuple[Subject, GraftPlan]:
+    """What there is, with everything that will come in, and what to do."""
+    search, sysroot = options.search(renames=True), contents.sysroot
+    directory = options.libs_directory(wheel.name.distribution)
+    system_path = system_path_of(arch, sysroot, search)
+    included = find_included(inventory, options, directory, sysroot, system_path)
+    given = {item.name: item.path for item in included if item.path}
+    subject = examine(
+        wheel,
+        with_needs(inventory, included),
+        arch=arch,
+        floor=floor,
+        sysroot=sysroot,
+        may_graft=True,
+        search=replace(search, given=given),
+    )
+    _check_exclude(subject, options)
+    return subject, plan_graft(subject, contents, options, included)
+
+
+def _new_name(name: WheelName, policy: Policy, arch: Arch, options: RepairOptions, *, foreign: bool) -> WheelName:
+    """The name with the policy's tag; ``foreign``: libraries of a musl root came in."""
+    if not options.update_tags:
+        return name
+    return retag(name, policy, arch, only=options.only_plat, foreign=foreign)
 
 
 def _check_exclude(subject: Subject, options: RepairOptions) -> None:
-    for pattern in unmatched(subject, options):
+    for pattern in unmatched(subject.closure, options.exclude):
         needed = sorted({edge.name for edge in subject.closure.edges if edge.outcome is not Outcome.LIBC})
         raise UsageError(
             f"--exclude {pattern!r} matches no library that {subject.name} needs",
             resolution=f"It needs {', '.join(needed) or 'none but libc'}; patterns match names and whole paths.",
         )
-
-
-def _source_reader(sysroot: Sysroot | None) -> Callable[[str], bytes]:
-    def read_source(path: str) -> bytes:
-        content = sysroot.read(path) if sysroot else None
-        if content is None:
-            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
-        return content
-
-    return read_source
 
 
 def _refused(wheel: str, problems: Sequence[Finding]) -> RepairError:
@@ -145,7 +163,8 @@ def _chunks(
     fields = wheel.wheel_file
     pure = (fields.first("Root-Is-Purelib") or "").lower() != "false"
     tags = name.expanded if options.update_tags else fields.tags
-    if not applied.added and name == wheel.name and fields.tags == tags and not pure:
+    touched = applied.added or applied.changed or applied.removed
+    if not touched and name == wheel.name and fields.tags == tags and not pure:
         return [wheel.archive.data]
     return write_archive(_members(wheel, applied, tags, inventory, options.level), epoch=epoch)
 
@@ -160,11 +179,14 @@ def _members(
         **applied.added,
         f"{wheel.dist_info}/WHEEL": wheel.wheel_file.retagged(tags).format(),
     }
-    loadable = {inventory.members[path] for path in inventory.objects} | applied.added.keys()
+    scripts = f"{wheel.data_dir}/scripts/"
+    loadable = {inventory.members[path] for path in inventory.objects} | applied.executable
     rows: dict[str, tuple[str, int]] = {}
-    for member in sorted({*wheel.files, *replaced}, key=lambda member: member_order(member, wheel.dist_info)):
+    for member in sorted(
+        {*wheel.files, *replaced} - applied.removed, key=lambda member: member_order(member, wheel.dist_info)
+    ):
         known = wheel.archive.members.get(member)
-        executable = member in loadable or bool(known and known.executable)
+        executable = member in loadable or member.startswith(scripts) or bool(known and known.executable)
         if member in replaced or known is None:
             content = replaced[member]
             packed = pack(member, content, executable=executable, level=level)

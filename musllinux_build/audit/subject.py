@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
-from musllinux_build.audit.needs import Needs
 from musllinux_build.elf.closure import DEFAULT_PATH, Closure, Found, Lookup, World, resolve, system_path_file
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import MAGIC, read_elf
@@ -40,14 +39,14 @@ class Search:
     exclude: tuple[str, ...] = ()
     whitelist: frozenset[str] = frozenset()
     renames: bool = False
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel.
 
-    ``executables`` are the installed paths of members with the permission to execute; ``libraries`` what promised
-    distributions have beside libc, with the private symbols of each; ``needs`` what provides every symbol.
+    ``executables`` are the installed paths of members with the permission to execute.
     """
 
     name: WheelName
@@ -59,9 +58,7 @@ class Subject:
     inventory: Inventory
     closure: Closure
     may_graft: bool
-    needs: Needs
     executables: frozenset[str] = frozenset()
-    libraries: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def chain(self, path: str) -> tuple[str, ...]:
         """How the loader gets to ``path``, for people."""
@@ -113,22 +110,31 @@ def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
 
 def trace(inventory: Inventory, arch: Arch, sysroot: Sysroot | None, search: Search) -> Closure:
     """What loading the dynamic objects of a wheel opens, within itself and ``sysroot``."""
-    system_path = search.system_path
-    if system_path is None:
-        listed = sysroot.read(system_path_file(arch)) if sysroot else None
-        system_path = DEFAULT_PATH if listed is None else listed.decode("utf-8", "surrogateescape")
     world = World(
         arch=arch,
         lookup=make_lookup(inventory, sysroot),
-        system_path=system_path,
+        system_path=system_path_of(arch, sysroot, search),
         is_own=is_of_wheel,
         exclude=search.exclude,
         whitelist=search.whitelist,
         renames=search.renames,
+        given=search.given,
     )
     files = {
         path: facts
         for path, facts in inventory.objects.items()
         if facts.is_dynamic and facts.fits(arch.row.elf)  # the rest is refused by a rule, and not followed
     }
+    for path in search.given.values():
+        found = world.lookup(path)
+        if found and found.facts and found.facts.is_dynamic and found.facts.fits(arch.row.elf):
+            files[path] = found.facts
     return resolve(files, world)
+
+
+def system_path_of(arch: Arch, sysroot: Sysroot | None, search: Search) -> str:
+    """The directories that musl searches last."""
+    if search.system_path is not None:
+        return search.system_path
+    listed = sysroot.read(system_path_file(arch)) if sysroot else None
+    return DEFAULT_PATH if listed is None else listed.decode("utf-8", "surrogateescape")

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from musllinux_build.adapters.patchelf import find_patcher
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.repair import repair_wheel
@@ -129,7 +128,6 @@ def repair(
             policy=chosen,
             arch=arch,
             sysroot=sysroot,
-            patcher=find_patcher(os.environ.get("PATH")),
             floor=measured,
             epoch=epoch,
             options=options,

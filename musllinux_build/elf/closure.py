@@ -75,7 +75,7 @@ class Closure:
 
     ``objects`` maps a path as opened to its facts; ``loads`` a root to the paths loaded for it, itself first;
     ``chains`` a path to the paths that led to it, root first; ``claims`` a file name to the several files that answer
-    to it in different loads.
+    to it in different loads; ``ambiguous`` a requester and a name to the several files that this need leads to.
     """
 
     objects: Mapping[str, ElfFacts]
@@ -83,6 +83,7 @@ class Closure:
     loads: Mapping[str, tuple[str, ...]]
     chains: Mapping[str, tuple[str, ...]]
     claims: Mapping[str, tuple[str, ...]]
+    ambiguous: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def missing_for(self, root: str) -> tuple[Edge, ...]:
         """The edges of everything loaded for ``root`` that lead nowhere, or to what is not looked at."""
@@ -97,7 +98,8 @@ class World:
 
     ``is_own`` tells the files of the wheel from the system's. Of the latter, those whose name or path matches a
     pattern of ``exclude``, or whose name is in ``whitelist``, are not followed. With ``renames``, every other one will
-    get a name of its own, so that being loaded under a name already answers no other need.
+    get a name of its own, so that being loaded under a name already answers no other need. ``given`` are the paths of
+    libraries that everybody will find by their name.
     """
 
     arch: Arch
@@ -107,6 +109,7 @@ class World:
     exclude: tuple[str, ...] = ()
     whitelist: frozenset[str] = frozenset()
     renames: bool = False
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def spared(self, name: str, *paths: str) -> Outcome | None:
         """Why the system's library ``name`` at ``paths`` is not followed, None when it is."""
@@ -230,6 +233,8 @@ def _search(name: str, requester: str, state: _Loaded, world: World) -> tuple[st
     if "/" in name:
         found = world.lookup(name) if name.startswith("/") else None
         return (name, found) if found else None
+    if name in world.given and (found := world.lookup(world.given[name])):
+        return world.given[name], found
     for path in (requester, *reversed(state.chains[requester])):
         search_path = state.facts[path].search_path
         for directory in (expand(search_path, path) or ()) if search_path else ():
@@ -255,11 +260,14 @@ def _join(loads: Mapping[str, _Loaded]) -> Closure:
     chains: dict[str, tuple[str, ...]] = {}
     edges: dict[tuple[str, str], Edge] = {}
     claims: dict[str, set[str]] = {}
+    targets: dict[tuple[str, str], set[str]] = {}
     for load in loads.values():
         objects.update(load.facts)
         for path, chain in load.chains.items():
             chains.setdefault(path, chain)
         for edge in load.edges:
+            if edge.outcome is Outcome.FOUND and edge.target:
+                targets.setdefault((edge.requester, edge.name), set()).add(edge.target)
             known = edges.get((edge.requester, edge.name))
             # One load that finds nothing is what breaks; a later one that does hides it no more.
             if known is None or (known.outcome is Outcome.FOUND and edge.outcome is not Outcome.FOUND):
@@ -272,4 +280,17 @@ def _join(loads: Mapping[str, _Loaded]) -> Closure:
         loads={root: tuple(load.order) for root, load in loads.items()},
         chains=chains,
         claims={name: tuple(sorted(paths)) for name, paths in sorted(claims.items()) if len(paths) > 1},
+        ambiguous={key: tuple(sorted(paths)) for key, paths in sorted(targets.items()) if len(paths) > 1},
     )
+
+
+def spared_names(closure: Closure) -> tuple[str, ...]:
+    """The names of the libraries that were excluded."""
+    return tuple(sorted({edge.name for edge in closure.edges if edge.outcome is Outcome.EXCLUDED}))
+
+
+def unmatched(closure: Closure, patterns: Iterable[str]) -> tuple[str, ...]:
+    """Those of the exclusions that match no library."""
+    spared = [edge for edge in closure.edges if edge.outcome is Outcome.EXCLUDED]
+    texts = {text for edge in spared for text in (edge.name, edge.target, edge.why) if text}
+    return tuple(pattern for pattern in patterns if not any(fnmatchcase(text, pattern) for text in texts))

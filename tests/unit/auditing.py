@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,10 @@ class DictSysroot:
     def real_path(self, path: str) -> str | None:
         real = self.links.get(path, path)
         return real if real in self.files else None
+
+    def names(self, path: str) -> Sequence[str]:
+        known = {*self.files, *self.links}
+        return sorted({posixpath.basename(name) for name in known if posixpath.dirname(name) == path})
 
     def read(self, path: str) -> bytes | None:
         real = self.real_path(path)

@@ -1,0 +1,51 @@
+"""The bytes a plan looks at and an edit starts from: files of the root, and members of the wheel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from musllinux_build.errors import RepairError
+from musllinux_build.ports import Sysroot
+from musllinux_build.wheel.contents import Wheel
+
+SOURCE_CODE = re.compile(r".+\.(?:py|pyi|pth)", re.DOTALL)
+
+
+class Contents:
+    """What is in the wheel and in the root; a file of the root is read once and kept."""
+
+    def __init__(self, wheel: Wheel, sysroot: Sysroot | None) -> None:
+        self._wheel = wheel
+        self.sysroot = sysroot
+        self._sources: dict[str, bytes] = {}
+
+    @property
+    def read_member(self) -> Callable[[str], bytes]:
+        """The content of a member, compared with RECORD."""
+        return self._wheel.read
+
+    def read_source(self, path: str) -> bytes:
+        """The file at ``path`` of the root.
+
+        Raises:
+            RepairError: it is gone.
+        """
+        if path not in self._sources:
+            content = self.sysroot.read(path) if self.sysroot else None
+            if content is None:
+                raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
+            self._sources[path] = content
+        return self._sources[path]
+
+    def mentioned(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of ``names`` (file names) that occur in the Python source of the wheel: something opens them so."""
+        wanted = {name: name.encode("utf-8", "surrogateescape") for name in names}
+        found: set[str] = set()
+        if not wanted:
+            return frozenset()
+        for member in self._wheel.files:
+            if SOURCE_CODE.fullmatch(member):
+                text = self._wheel.read(member)
+                found.update(name for name, raw in wanted.items() if raw in text)
+        return frozenset(found)
