@@ -13,24 +13,14 @@ from typing import Final
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError
+from musllinux_build.policies.probes import EXIT_CODE, EXIT_STATUS
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec
 from musllinux_build.tarstream import tar_of
 
-EXIT_STATUS: Final = 42
 _ADDRESS: Final = 0x400000
 # runc starts the container and lets it end with status 1; crun and podman refuse to start it. ENOEXEC is no entry,
 # ENOENT for a file that is there an entry whose interpreter is not (execve(2)).
 _REFUSED = re.compile(r"exec format error|/probe\b.*no such file or directory", re.IGNORECASE | re.DOTALL)
-
-# exit(42) by each kernel's own system call convention (syscall(2), "Architecture calling conventions").
-_CODE: Final = {
-    Arch.X86_64: bytes.fromhex("bf2a000000 b83c000000 0f05"),
-    Arch.I686: bytes.fromhex("bb2a000000 b801000000 cd80"),
-    Arch.AARCH64: struct.pack("<3I", 0xD2800540, 0xD2800BA8, 0xD4000001),
-    Arch.ARMV7L: struct.pack("<3I", 0xE3A0002A, 0xE3A07001, 0xEF000000),
-    Arch.PPC64LE: struct.pack("<3I", 0x38000001, 0x3860002A, 0x44000002),
-    Arch.S390X: bytes.fromhex("a729002a 0a01"),
-}
 
 
 def probe_elf(arch: Arch) -> bytes:
@@ -40,7 +30,7 @@ def probe_elf(arch: Arch) -> bytes:
     wide = identity.bits == 64
     header_size, segment_size = (64, 56) if wide else (52, 32)
     start = header_size + segment_size
-    code = _CODE[arch]
+    code = EXIT_CODE[arch]
     total = start + len(code)
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if identity.order == "little" else 2, 1]) + bytes(9)
     word = "Q" if wide else "I"

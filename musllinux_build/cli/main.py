@@ -16,6 +16,7 @@ COMMANDS = {
     "build": ("musllinux_build.cli.build", "build", "Build, graft, tag and prove the wheels of a project (default)."),
     "audit": ("musllinux_build.cli.audit", "audit", "Say whether wheels load where their tag says, and mend them."),
     "survey": ("musllinux_build.cli.survey", "survey", "Say which published wheels break their tag, and why."),
+    "policy": ("musllinux_build.cli.policy", "policy", "Record releases of musl, derive the policies, and check them."),
     "images": ("musllinux_build.cli.images", "images", "Lock and build the images."),
     "doctor": ("musllinux_build.cli.doctor", "doctor", "Check engine, emulation and network; --fix mends them."),
 }

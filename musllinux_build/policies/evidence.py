@@ -19,6 +19,7 @@ class Evidence:
 
     ``exports`` are the names of the loader's dynamic symbol table that a library can bind to. ``applies`` says what
     the loader was seen to do when it ran a probe (``relr``: it applies DT_RELR); what was not run is not in it.
+    ``resolves`` are names of other releases that it finds without exporting them, None when it was not run.
     """
 
     distro: str
@@ -27,6 +28,7 @@ class Evidence:
     musl_package: str
     exports: frozenset[str]
     applies: Mapping[str, bool] = field(default_factory=dict)
+    resolves: frozenset[str] | None = None
     loader_is_relr_packed: bool = False
 
     @property
@@ -68,6 +70,7 @@ class Evidence:
             "loader": f"/lib/{self.arch.row.loader}",
             "loader_is_relr_packed": self.loader_is_relr_packed,
             "applies": dict(sorted(self.applies.items())),
+            **({} if self.resolves is None else {"resolves": sorted(self.resolves)}),
             "exports": sorted(self.exports),
         }
         return json.dumps(document, indent=0) + "\n"
@@ -79,18 +82,28 @@ def release_order(release: str) -> tuple[int, ...]:
 
 
 def _from_record(record: Mapping[str, object]) -> Evidence:
-    exports, applies = record["exports"], record.get("applies", {})
-    if not isinstance(exports, list) or not isinstance(applies, dict):
-        raise TypeError("exports is a list and applies a mapping")
+    applies = record.get("applies", {})
+    if not isinstance(applies, dict):
+        raise TypeError("applies is a mapping")
     return Evidence(
         distro=str(record["distro"]),
         release=str(record["release"]),
         arch=Arch(record["arch"]),
         musl_package=str(record["musl_package"]),
-        exports=frozenset(map(str, exports)),
+        exports=_names(record["exports"]),
         applies={str(name): bool(value) for name, value in sorted(applies.items())},
+        resolves=_names(record["resolves"]) if "resolves" in record else None,
         loader_is_relr_packed=bool(record.get("loader_is_relr_packed", False)),
     )
+
+
+def _names(value: object) -> frozenset[str]:
+    """Names as a list in records, as a text in histories."""
+    if isinstance(value, str):
+        return frozenset(value.split())
+    if not isinstance(value, list):
+        raise TypeError("exports and resolves are lists of names")
+    return frozenset(map(str, value))
 
 
 def format_history(records: Iterable[Evidence]) -> str:
@@ -111,6 +124,7 @@ def format_history(records: Iterable[Evidence]) -> str:
                 "musl_package": record.musl_package,
                 **({"loader_is_relr_packed": True} if record.loader_is_relr_packed else {}),
                 "applies": dict(sorted(record.applies.items())),
+                **({} if record.resolves is None else {"resolves": " ".join(sorted(record.resolves))}),
                 "added": " ".join(sorted(record.exports - before)),
                 "removed": " ".join(sorted(before - record.exports)),
             }

@@ -20,8 +20,12 @@ SCHEMA = 2
 
 
 def provided(record: Evidence, upstream: Upstream) -> frozenset[str]:
-    """The names a library can bind to on this release: exported, or resolved by the loader all the same."""
-    return record.exports | upstream.remapped_at(record.musl)
+    """The names a library can bind to on this release: exported, or resolved by the loader all the same.
+
+    Where the loader was run, what it resolved counts; elsewhere what upstream's loader of that version does.
+    """
+    more = upstream.remapped_at(record.musl) if record.resolves is None else record.resolves
+    return record.exports | more
 
 
 def first_version(
@@ -45,12 +49,18 @@ def symbol_versions(records: Sequence[Evidence], upstream: Upstream) -> dict[str
     # What is older than any record is not told apart from what was always there.
     lowest = {name: version for name, version in upstream.since(arch).items() if version > oldest}
     provides = [(record.musl, provided(record, upstream)) for record in records]
-    found = {}
-    for name in frozenset().union(*(names for _, names in provides)) | lowest.keys():
-        lacking = (version for version, names in provides if name not in names)
-        version = first_version(lacking, versions, lowest.get(name))
-        if version is not None:
-            found[name] = version
+    names = frozenset().union(lowest, *(names for _, names in provides))
+    found = dict.fromkeys(names, oldest)
+    lacking: dict[str, list[MuslVersion]] = {name: [] for name in lowest}
+    for version, here in provides:
+        for name in names - here:
+            lacking.setdefault(name, []).append(version)
+    for name, without in lacking.items():
+        first = first_version(without, versions, lowest.get(name))
+        if first is None:
+            del found[name]
+        else:
+            found[name] = first
     return found
 
 
@@ -109,7 +119,7 @@ def derive_table(records: Iterable[Evidence], upstream: Upstream) -> str:
             distro: {record.release: record.musl_package for record in history} for distro, history in histories.items()
         },
         "features": {name: str(version) for name, version in sorted(features.items())},
-        "relr_floor": str(features[RELR]),
+        "relr_floor": str(features.get(RELR) or _after(max(record.musl for record in everything))),
         "lfs64": " ".join(sorted(upstream.remapped & since.keys())),
         "first": {
             distro: dict(sorted(first_branches(history, upstream).items())) for distro, history in histories.items()
@@ -123,6 +133,11 @@ def derive_table(records: Iterable[Evidence], upstream: Upstream) -> str:
         },
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _after(version: MuslVersion) -> MuslVersion:
+    """The release after the newest recorded one: what that one lacks cannot be relied on before."""
+    return MuslVersion(version.major, version.minor, version.patch + 1)
 
 
 def promised(record: Evidence, promises: Mapping[str, str], series: tuple[int, int]) -> bool:

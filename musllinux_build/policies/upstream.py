@@ -17,8 +17,8 @@ RELR = "relr"
 class Addition:
     """Symbols that came with one upstream release, and where that is written.
 
-    ``archs`` empty means all. ``late`` are the distribution releases of this version known to lack them; ``expected``
-    marks what upstream has and has not released yet.
+    ``archs`` empty means all. ``late`` are the distribution releases of this version known to lack them; ``again``
+    marks names that much older releases had, too; ``expected`` what upstream has and has not released yet.
     """
 
     version: MuslVersion
@@ -26,6 +26,7 @@ class Addition:
     source: str
     archs: frozenset[Arch] = frozenset()
     late: frozenset[str] = frozenset()
+    again: bool = False
     expected: bool = False
 
     def concerns(self, arch: Arch) -> bool:
@@ -76,6 +77,7 @@ def parse_upstream(text: str) -> Upstream:
             source=row["source"],
             archs=frozenset(map(Arch, row.get("archs", "").split())),
             late=frozenset(row.get("late", ())),
+            again=row.get("again", False),
             expected=row.get("expected", False),
         )
         for row in document["additions"]
