@@ -5,7 +5,10 @@ BUILD := $(VENV)/bin/musllinux-build
 WITH_LAB := VENV=$(VENV) tests/lab/with_lab
 PYYAML := 6.0.3
 
-.PHONY: demo test unit lint clean
+SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
+  pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
+
+.PHONY: demo test unit lint survey clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -25,6 +28,14 @@ unit: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
+
+# Popular published wheels for all architectures, audited: docs/survey.md, and docs/survey.html with charts.
+survey: $(VENV)/ready
+	mkdir -p build
+	COLUMNS=110 $(BUILD) survey $(SURVEYED) --json build/survey.json --html docs/survey.html > build/survey.txt || test $$? -eq 1
+	{ sed '/^<!-- table -->$$/q' docs/survey.md; printf '\nMade on %s.\n\n```\n' "$$(date -u +%F)"; \
+	  cat build/survey.txt; printf '```\n'; } > build/survey.md
+	mv build/survey.md docs/survey.md
 
 $(VENV)/ready: pyproject.toml .ci/venv
 	.ci/venv $(VENV)
