@@ -6,7 +6,7 @@ import lzma
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class ArchiveSysroot:
                 return None
             done = "/" if entry.link.startswith("/") else done
             waiting.extend(step for step in reversed(entry.link.split("/")) if step)
-        return done if done in self._entries else None
+        return done if done in self._entries or done == "/" else None
 
     def read(self, path: str) -> bytes | None:
         """The bytes of the regular file at ``path``, None when there is none."""
@@ -76,6 +76,13 @@ class ArchiveSysroot:
         if real not in self._contents:
             self._contents[real] = self._content(real)
         return self._contents[real]
+
+    def names(self, path: str) -> Sequence[str]:
+        """The names in the directory at ``path``, sorted."""
+        real = self.real_path(path)
+        return sorted(
+            posixpath.basename(name) for name in self._entries if name != "/" and posixpath.dirname(name) == real
+        )
 
     def _content(self, real: str) -> bytes | None:
         found = None

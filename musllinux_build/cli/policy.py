@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from musllinux_build.policies.describe import COLUMNS, policy_lines, policy_rows
 from musllinux_build.policies.evidence import Evidence, format_history
 from musllinux_build.policies.record import Loader, Run, find_loader, record
 from musllinux_build.policy import Policy
-from musllinux_build.ports import Sysroot
+from musllinux_build.ports import Progress, Sysroot
+
+Runner = Callable[[Loader], AbstractContextManager[Run]]
+"""Opens what runs a loader."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ARCH = click.option("--arch", metavar="ARCH", help="x86_64, aarch64 ...")
@@ -79,7 +82,7 @@ def known_names(arch: Arch) -> frozenset[str]:
 
 
 @contextmanager
-def open_root(path: Path, name: str, arch: Arch | None, lines: Any) -> Iterator[tuple[Sysroot, Any]]:
+def open_root(path: Path, name: str, arch: Arch | None, lines: Progress) -> Iterator[tuple[Sysroot, Runner]]:
     """The root and what runs its loader.
 
     Raises:
@@ -97,7 +100,7 @@ def open_root(path: Path, name: str, arch: Arch | None, lines: Any) -> Iterator[
 
 
 @contextmanager
-def _open_image(name: str, arch: Arch | None, lines: Any) -> Iterator[tuple[Sysroot, Any]]:
+def _open_image(name: str, arch: Arch | None, lines: Progress) -> Iterator[tuple[Sysroot, Runner]]:
     from musllinux_build.adapters.container_sysroot import ContainerSysroot  # noqa: PLC0415 - only images need engines
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
     from musllinux_build.adapters.loader import loader_in_container  # noqa: PLC0415
@@ -134,7 +137,7 @@ def generate_command(records: Path | None, directory: Path, *, only_check: bool)
     return 1 if only_check and changed else 0
 
 
-def generated(directory: Path, added: Any) -> dict[Path, str]:
+def generated(directory: Path, added: Iterable[Evidence]) -> dict[Path, str]:
     """The text of every history and every file derived from them, by path."""
     base = read_corpus(directory)
     merged = {(one.distro, one.release, one.arch): one for one in (*base.records, *added)}
