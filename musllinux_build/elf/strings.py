@@ -6,6 +6,7 @@ written over another only when nothing else points into it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -89,9 +90,11 @@ class _Uses:
             if found is None:
                 return True
             self.symbols = found
-            mine = {rename.offset for rename in self.renames}
-            self.kept |= {value for tag, value in self.layout.dynamic if tag in STRING_TAGS} - mine
-            self.kept |= {name.offset for name in self.versions} - mine
+            # A multiset: two references may share a name, and only one of them be an edit's.
+            named = Counter(value for tag, value in self.layout.dynamic if tag in STRING_TAGS)
+            named.update(version.offset for version in self.versions)
+            named.subtract(rename.offset for rename in self.renames if rename.offset is not None)
+            self.kept |= (+named).keys()
         span = range(start, end)
         return any(offset in span for offset in self.kept) or any(offset in span for offset in self.symbols)
 
