@@ -190,6 +190,22 @@ class Engine(Protocol):
         """Ids of the local images with ``label``."""
         ...
 
+    def save(self, ref: str) -> Iterator[bytes]:
+        """A local image as ``docker save`` writes it: a tar with a ``manifest.json``.
+
+        Raises:
+            ImageError: there is none.
+        """
+        ...
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        """Take images from such a tar, with the names that it gives them.
+
+        Raises:
+            ImageError: it holds none.
+        """
+        ...
+
     def remove_image(self, ref: str) -> None:
         """Remove a local image; nothing happens when it is gone."""
         ...

@@ -192,6 +192,44 @@ class FakeEngine:
     def images(self, label: str) -> Sequence[str]:
         return [info.id for info, _ in self._images.values() if _labelled(info.labels, label)]
 
+    def save(self, ref: str) -> Iterator[bytes]:
+        found = self._find_image(ref)
+        if found is None:
+            raise ImageError(f"there is no image {ref}")
+        info, files = found
+        config = {
+            "architecture": info.architecture,
+            "os": "linux",
+            "config": {"Labels": dict(info.labels), "Env": [f"{name}={value}" for name, value in info.env.items()]},
+            **({"variant": info.variant} if info.variant else {}),
+        }
+        layer = _pack({name.strip("/"): file for name, file in files.items() if name != "/"})
+        listed = [{"Config": "config.json", "RepoTags": [ref], "Layers": ["layer.tar"]}]
+        members = {"config.json": json.dumps(config).encode(), "layer.tar": layer}
+        members["manifest.json"] = json.dumps(listed).encode()
+        return iter([_pack({name: File(data=data) for name, data in members.items()})])
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        files = dict(_unpack(b"".join(tar), "/"))
+        if "/manifest.json" not in files:
+            raise ImageError("the archive holds no image")
+        for listed in json.loads(files["/manifest.json"].data or b"[]"):
+            content = files[f"/{listed['Config']}"].data or b""
+            config = json.loads(content)
+            inner = config.get("config") or {}
+            info = ImageInfo(
+                id=f"sha256:{hashlib.sha256(content).hexdigest()}",
+                architecture=config["architecture"],
+                variant=config.get("variant"),
+                labels=inner.get("Labels") or {},
+                env=dict(item.split("=", 1) for item in inner.get("Env") or []),
+            )
+            layers: Files = {}
+            for name in listed["Layers"]:
+                layers |= dict(_unpack(files[f"/{name}"].data or b"", "/"))
+            for tag in listed["RepoTags"]:
+                self._images[tag] = (info, layers)
+
     def remove_image(self, ref: str) -> None:
         self._images.pop(ref, None)
 
@@ -207,7 +245,7 @@ def _labelled(labels: Mapping[str, str], wanted: str) -> bool:
 
 
 def _unpack(archive: bytes, directory: str) -> Iterator[tuple[str, File]]:
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
         for member in tar:
             name = posixpath.normpath(posixpath.join(directory, member.name))
             for parent in _parents(name):

@@ -35,6 +35,7 @@ from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, I
 # apk, tar and pip as root need these five; everything else Docker grants by default is dropped.
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 PIDS_LIMIT = 4096
+COPY_CHUNK = 1 << 20
 TIMEOUT_SECONDS = 3600
 ANSWER_SECONDS = 15  # for its version; all else an engine may do at its own pace
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
@@ -372,6 +373,25 @@ class DockerEngine:
         """Ids of local images with the label."""
         with _explained("listing images"):
             return [str(item["Id"]) for item in self._api.images(filters={"label": label})]
+
+    def save(self, ref: str) -> Iterator[bytes]:
+        """The image as a tar; ImageError when there is none."""
+        if self.image(ref) is None:  # the stream would tell only when it is read
+            raise ImageError(f"there is no image {ref}")
+        with _explained(f"saving {ref}"):
+            stream = self._api.get_image(ref, chunk_size=COPY_CHUNK)
+        return _explained_chunks(stream, ref)
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        """Take images from a tar; ImageError when it holds none."""
+        with _explained("loading an image"):
+            loaded = False
+            for event in self._api.load_image(iter(tar), quiet=True):
+                if "error" in event:
+                    raise ImageError("the engine does not load the image", details=str(event["error"]))
+                loaded = loaded or "Loaded image" in str(event.get("stream", ""))
+        if not loaded:
+            raise ImageError("the archive holds no image")
 
     def remove_image(self, ref: str) -> None:
         """Remove the image; fine when it is gone."""

@@ -12,6 +12,7 @@ import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, ImageError
+from musllinux_build.images.oci import Layout, load_archive, write_image
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine
 from musllinux_build.tarstream import tar_of
 from tests.conftest import NEEDED
@@ -181,6 +182,30 @@ def test_commit_keeps_files_and_labels(engine: Engine, container: str) -> None:
             engine.remove(copy)
     finally:
         engine.remove_image(tag)
+
+
+def test_what_is_saved_as_a_layout_is_what_is_loaded_back(engine: Engine, base: str, tmp_path: Path) -> None:
+    name = f"musllinux-build/contract:{uuid.uuid4().hex[:8]}"
+    saved = tmp_path / "saved.tar"
+    with saved.open("wb") as stream:
+        stream.writelines(engine.save(base))
+    layout = Layout(root=tmp_path / "layout")
+    manifest = write_image(saved, layout, 1_700_000_000, tmp_path)
+    try:
+        engine.load(load_archive(layout, manifest, name))
+        found = engine.image(name)
+        assert found is not None
+        assert found.arch is Arch.X86_64
+        assert found.id == layout.read_json(manifest.digest)["config"]["digest"]
+    finally:
+        engine.remove_image(name)
+
+
+def test_saving_and_loading_what_is_no_image(engine: Engine) -> None:
+    with pytest.raises(ImageError):
+        engine.save("musllinux-build/contract:nothing")
+    with pytest.raises(ImageError):
+        engine.load([tar_of({"x": b""})])
 
 
 def test_wait_gives_the_status_of_the_command(engine: Engine, base: str) -> None:
