@@ -1,0 +1,112 @@
+"""What we say of each object of a wheel, and of the wheel, for a floor."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from musllinux_build.arch import Arch
+from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge
+from musllinux_build.audit.subject import Inventory, Subject, make_lookup, take_inventory
+from musllinux_build.audit.verdict import Finding, Severity
+from musllinux_build.elf.closure import World, resolve
+from musllinux_build.elf.facts import ElfFacts, ElfKind
+from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.wheel.contents import Wheel, read_wheel
+from musllinux_build.wheel.layout import shown_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Our verdict: the findings that refuse, none for what we call fine."""
+
+    errors: tuple[Finding, ...]
+
+    @property
+    def fine(self) -> bool:
+        return not self.errors
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        return tuple(sorted({finding.rule for finding in self.errors}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A wheel and its objects, ready to be judged against any floor. Paths are installed ones."""
+
+    wheel: Wheel
+    subject: Subject
+    policy: Policy
+    programs: frozenset[str]
+
+    @property
+    def arch(self) -> Arch:
+        return self.subject.arch
+
+    @property
+    def objects(self) -> Mapping[str, ElfFacts]:
+        """What a loader may be given: no relocatable files and no core dumps."""
+        found = self.subject.inventory.objects.items()
+        return {path: facts for path, facts in found if facts.kind in {ElfKind.SHARED, ElfKind.EXECUTABLE}}
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What the outside opens."""
+        return tuple(self.subject.closure.loads)
+
+    def judge(self, floor: MuslVersion) -> Said:
+        """The verdict that ``audit show --floor`` gives."""
+        return _said(replace(self.subject, floor=floor), self.policy, None)
+
+    def judge_object(self, path: str, floor: MuslVersion) -> Said:
+        """The verdict on loading the object at ``path`` alone: findings on it and on whatever it loads."""
+        subject = self.subject
+        world = World(arch=subject.arch, lookup=make_lookup(subject.inventory, None))
+        facts = subject.inventory.objects[path]
+        follows = facts.is_dynamic and facts.fits(subject.arch.row.elf)
+        closure = resolve({path: facts} if follows else {}, world)
+        files = frozenset({path, *closure.objects})
+        return _said(replace(subject, closure=closure, floor=floor), self.policy, files)
+
+
+def examine_wheel(content: bytes, filename: str) -> Examined:
+    wheel = read_wheel(content, filename)
+    inventory = take_inventory(wheel)
+    policy = choose_policy(wheel.name)
+    subject = examine(
+        wheel,
+        inventory,
+        arch=choose_arch(wheel.name, inventory),
+        floor=policy.row.floor,
+        sysroot=None,
+        may_graft=False,
+    )
+    return Examined(wheel=wheel, subject=subject, policy=policy, programs=_programs(inventory))
+
+
+def examine_file(path: Path) -> Examined:
+    return examine_wheel(path.read_bytes(), path.name)
+
+
+def _programs(inventory: Inventory) -> frozenset[str]:
+    """Objects that are executed and not opened: with an interpreter, of type EXEC, or static-pie by their name."""
+
+    def is_program(path: str, facts: ElfFacts) -> bool:
+        return (
+            facts.interp is not None or facts.kind is ElfKind.EXECUTABLE or ".so" not in posixpath.basename(path)
+        )
+
+    return frozenset(path for path, facts in inventory.objects.items() if is_program(path, facts))
+
+
+def _said(subject: Subject, policy: Policy, files: frozenset[str] | None) -> Said:
+    shown = frozenset(map(shown_path, files)) if files is not None else None
+    errors = [
+        finding
+        for finding in judge(subject, policy).findings
+        if finding.severity is Severity.ERROR and (shown is None or finding.file in shown)
+    ]
+    return Said(errors=tuple(errors))
