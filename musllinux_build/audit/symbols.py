@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from musllinux_build.audit.catalogue import finding
 from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.verdict import Finding, FloorReason
+from musllinux_build.elf.closure import is_reserved
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.policy import MuslVersion
 
@@ -49,12 +50,14 @@ def find_needs(subject: Subject) -> Needs:
     for root, loaded in closure.loads.items():
         objects = [closure.objects[path] for path in loaded]
         in_python = not closure.objects[root].is_program
+        # A program that needs no libc runs without it: musl puts itself in the list of libraries when it is asked for.
+        has_libc = in_python or any(is_reserved(name) for facts in objects for name in facts.needed)
         lacking = bool(closure.missing_for(root))
         for path in loaded:
-            for symbol in closure.objects[path].undefined - old:
+            for symbol in closure.objects[path].undefined - (old if has_libc else frozenset()):
                 if any(symbol in facts.exports for facts in objects):
                     continue
-                if symbol in table.since:
+                if has_libc and symbol in table.since:
                     from_musl[path, symbol] = table.since[symbol]
                 elif not (in_python and PYTHON_API.match(symbol)):
                     (undecided if lacking and not GLIBC_ONLY.fullmatch(symbol) else unprovided).add((path, symbol))

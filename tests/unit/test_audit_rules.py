@@ -177,6 +177,14 @@ def test_programs_have_no_python_api(tmp_path: Path) -> None:
     assert found(verdict) == {("symbol-not-provided", "Py_Main"), ("program-not-executable", "mode")}
 
 
+def test_a_program_that_needs_no_libc_has_none(tmp_path: Path) -> None:
+    parts = {"interp": "/lib/ld-musl-x86_64.so.1", "undefined": ["_exit"]}
+    bare, linked = (build(Obj(needed=needed, **parts)) for needed in ((), ("libc.so",)))  # type: ignore[arg-type] # fields
+    verdict = judge_wheel(put_wheel(tmp_path, {"demo/bare": bare, "demo/linked": linked, module_name(): extension()}))
+    assert [item.file for item in verdict.errors] == ["demo/bare"]
+    assert {item.rule for item in verdict.errors} == {"symbol-not-provided"}
+
+
 def test_two_files_for_one_name(tmp_path: Path) -> None:
     files = {
         module_name(name="demo/x"): extension(needed=["liba.so"], rpath="$ORIGIN/one"),
