@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: demo test unit lint survey clean
+.PHONY: demo test unit lint survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -36,6 +36,11 @@ survey: $(VENV)/ready
 	{ sed '/^<!-- table -->$$/q' docs/survey.md; printf '\nMade on %s.\n\n```\n' "$$(date -u +%F)"; \
 	  cat build/survey.txt; printf '```\n'; } > build/survey.md
 	mv build/survey.md docs/survey.md
+
+# Our verdicts against the real loaders of every Alpine in the lab folder; writes docs/agreement.md.
+agreement: $(VENV)/ready
+	MUSLLINUX_LAB_ENGINE_ONLY=1 MUSLLINUX_LAB_ARCHS="x86_64 aarch64 i686 ppc64le s390x armv7l" \
+	  $(WITH_LAB) $(PYTHON) -m tests.agreement
 
 $(VENV)/ready: pyproject.toml .ci/venv
 	.ci/venv $(VENV)

@@ -157,7 +157,7 @@ def _outcome(argument: str, outcome: str, number: str, words: str) -> Outcome:
     if argument.startswith("x:") and outcome != "died":
         # A program that started may end as it likes; what the loader or the kernel refuses never starts.
         refused = number == "127" and re.match(r"Error (?:loading|relocating)|execve: ", words)
-        refused = refused or re.match(r"qemu-\w+: Could not open", words)
+        refused = refused or re.match(r"\S*qemu-[\w-]+: Could not open", words)
         outcome = "refused" if refused else "loaded"
     if argument.startswith("x:") and outcome == "died" and number == "14":
         outcome = "loaded"  # it ran until its time was over

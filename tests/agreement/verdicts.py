@@ -15,7 +15,7 @@ from musllinux_build.elf.closure import World, resolve
 from musllinux_build.elf.facts import ElfFacts, ElfKind
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.wheel.contents import Wheel, read_wheel
-from musllinux_build.wheel.layout import shown_path
+from musllinux_build.wheel.layout import is_of_wheel, shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Examined:
     def judge_object(self, path: str, floor: MuslVersion) -> Said:
         """The verdict on loading the object at ``path`` alone: findings on it and on whatever it loads."""
         subject = self.subject
-        world = World(arch=subject.arch, lookup=make_lookup(subject.inventory, None))
+        world = World(arch=subject.arch, lookup=make_lookup(subject.inventory, None), is_own=is_of_wheel)
         facts = subject.inventory.objects[path]
         follows = facts.is_dynamic and facts.fits(subject.arch.row.elf)
         closure = resolve({path: facts} if follows else {}, world)
@@ -92,12 +92,10 @@ def examine_file(path: Path) -> Examined:
 
 
 def _programs(inventory: Inventory) -> frozenset[str]:
-    """Objects that are executed and not opened: with an interpreter, of type EXEC, or static-pie by their name."""
+    """Objects that are executed and not opened; a static-pie program only has its name to tell it by."""
 
     def is_program(path: str, facts: ElfFacts) -> bool:
-        return (
-            facts.interp is not None or facts.kind is ElfKind.EXECUTABLE or ".so" not in posixpath.basename(path)
-        )
+        return facts.is_program or ".so" not in posixpath.basename(path)
 
     return frozenset(path for path, facts in inventory.objects.items() if is_program(path, facts))
 

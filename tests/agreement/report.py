@@ -1,0 +1,172 @@
+"""Cells to a document for people and one for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from musllinux_build.arch import Arch
+from tests.agreement.closed import REASONS, excuses
+from tests.agreement.compare import Cell
+from tests.agreement.loaders import Release
+
+HEAD = """\
+# Agreement with real loaders
+
+Written by `make agreement` (`python -m tests.agreement`); do not edit. Every object of the published wheels in
+`tests/agreement/wheels.txt` and of the fixtures in `tests/agreement/fixtures.py` was installed in stock Alpine, and
+loaded in a process of its own: extensions and libraries by `dlopen` after a stand-in for the interpreter (a library
+that exports the `Py*` names they ask for), programs by executing them with `--version`. Architectures other than the
+machine's run under qemu-user. Beside it stands what we say with `--floor` set to the musl of that Alpine.
+
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """The cells of a run, sorted by what matters about them."""
+
+    cells: Sequence[Cell]
+
+    @property
+    def unsound(self) -> list[Cell]:
+        """Called fine, and do not load."""
+        return [cell for cell in self.cells if cell.unsound]
+
+    @property
+    def unexplained(self) -> list[Cell]:
+        """Refused, load, and no row of the closed list says why."""
+        return [cell for cell in self.cells if cell.refused_and_loads and excuses(cell) is None]
+
+    @property
+    def holds(self) -> bool:
+        return not self.unsound and not self.unexplained
+
+
+def document(wheels: Sequence[Cell], fixtures: Sequence[Cell], unread: Mapping[str, str]) -> str:
+    """docs/agreement.md."""
+    parts = [HEAD, "## Counts\n\n", _counts(wheels, fixtures), "\n## Refused, and loads: the closed list\n\n"]
+    parts += [_closed((*wheels, *fixtures)), _disagreements((*wheels, *fixtures), unread)]
+    for arch in Arch:
+        mine = [cell for cell in wheels if cell.release.arch is arch and not cell.object]
+        if mine:
+            parts += [
+                f"\n## Published wheels for {arch.value}\n\n",
+                LEGEND if arch is Arch.X86_64 else "",
+                _matrix(mine),
+            ]
+    return "".join(parts)
+
+
+LEGEND = """\
+Each field: ✓ we call it fine and all of it loads; ✗ we refuse it and something does not load; (✗) we refuse it by the
+closed list and it loads. After the mark, the rules that refuse.
+
+"""
+
+
+def _counts(wheels: Sequence[Cell], fixtures: Sequence[Cell]) -> str:
+    head = (
+        "| What | Subjects | Objects | Cells | fine, loads | refused, fails | refused, loads (closed list) "
+        "| refused, loads (not explained) | **fine, fails** |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    )
+    lines = [head]
+    rows = [("published wheels", wheels), ("fixtures", fixtures), ("all", [*wheels, *fixtures])]
+    rows += [(arch.value, [cell for cell in (*wheels, *fixtures) if cell.release.arch is arch]) for arch in Arch]
+    for title, cells in rows:
+        if not cells:
+            continue
+        total, subjects = Sum(cells=cells), {(cell.subject, cell.release.arch) for cell in cells}
+        objects = {(cell.subject, cell.object, cell.release.arch) for cell in cells if cell.object}
+        over = [cell for cell in cells if cell.refused_and_loads]
+        numbers = [
+            len(subjects),
+            len(objects),
+            len(cells),
+            sum(cell.said.fine and cell.outcome.loads for cell in cells),
+            sum(not cell.said.fine and not cell.outcome.loads for cell in cells),
+            len(over) - len(total.unexplained),
+            len(total.unexplained),
+            len(total.unsound),
+        ]
+        lines.append(f"| {title} | {' | '.join(map(str, numbers))} |\n")
+    lines.append("\nA cell is one object, or one wheel as a whole, on one release of Alpine.\n")
+    return "".join(lines)
+
+
+def _closed(cells: Iterable[Cell]) -> str:
+    found: Counter[str] = Counter()
+    rules: dict[str, set[str]] = {}
+    for cell in cells:
+        for row in (excuses(cell) or ()) if cell.refused_and_loads else ():
+            found[row] += 1
+            rules.setdefault(row, set()).update(cell.said.rules)
+    lines = ["| Row | Cells | Why |\n|---|--:|---|\n"]
+    lines += [f"| {row} | {found[row]} | {why} |\n" for row, why in REASONS.items()]
+    return "".join(lines)
+
+
+def _disagreements(cells: Iterable[Cell], unread: Mapping[str, str]) -> str:
+    total = Sum(cells=tuple(cells))
+    lines = ["\n## Disagreements\n\n"]
+    for title, bad in (("Fine, and fails", total.unsound), ("Refused, loads, and not explained", total.unexplained)):
+        lines.append(f"{title}: {len(bad) or 'none'}.\n\n")
+        lines += [
+            f"- {cell.subject} {cell.object} on {_where(cell.release)}: {', '.join(cell.said.rules) or 'fine'}; "
+            f"{cell.outcome}\n"
+            for cell in bad[:100]
+        ]
+    if unread:
+        lines.append("Not judged, because they cannot be read as wheels:\n\n")
+        lines += [f"- {name}: {why}\n" for name, why in unread.items()]
+    return "".join(lines)
+
+
+def _where(release: Release) -> str:
+    return f"Alpine {release.branch} (musl {release.package}, {release.arch.value})"
+
+
+def _matrix(cells: Sequence[Cell]) -> str:
+    releases = sorted({cell.release for cell in cells}, key=lambda release: int(release.branch.partition(".")[2]))
+    lines = ["| Wheel | " + " | ".join(f"{release.branch}<br>{release.package}" for release in releases) + " |\n"]
+    lines.append("|---|" + "---|" * len(releases) + "\n")
+    table = {(cell.subject, cell.release): cell for cell in cells}
+    for name in sorted({cell.subject for cell in cells}, key=str.lower):
+        fields = [_field(table[name, release]) for release in releases]
+        lines.append(f"| {_short(name)} | " + " | ".join(fields) + " |\n")
+    return "".join(lines)
+
+
+def _short(name: str) -> str:
+    distribution, version, *_, platform = name.removesuffix(".whl").split("-")
+    series = next(part for part in platform.split(".") if part.startswith("musllinux"))
+    return f"{distribution} {version} ({'_'.join(series.split('_')[1:3])})"
+
+
+def _field(cell: Cell) -> str:
+    if cell.agrees:
+        return "✓" if cell.outcome.loads else f"✗ {', '.join(cell.said.rules)}"
+    if cell.unsound:
+        return "**fine, fails**"
+    return f"(✗) {', '.join(cell.said.rules)}" + ("" if excuses(cell) is not None else " **not explained**")
+
+
+def rows(cells: Iterable[Cell]) -> str:
+    """Every cell as JSON."""
+    found = [
+        {
+            "subject": cell.subject,
+            "object": cell.object,
+            "arch": cell.release.arch.value,
+            "alpine": cell.release.release,
+            "musl": cell.release.package,
+            "said": [finding.line() for finding in cell.said.errors],
+            "rules": list(cell.said.rules),
+            "loads": cell.outcome.loads,
+            "outcome": str(cell.outcome),
+        }
+        for cell in cells
+    ]
+    return json.dumps(found, indent=1) + "\n"
