@@ -13,16 +13,15 @@ from pathlib import Path
 
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.arch import Arch
-from musllinux_build.audit import graft as grafting
 from musllinux_build.audit import judge as judging
-from musllinux_build.audit.apply import Graft
+from musllinux_build.audit.apply import Change, Graft
+from musllinux_build.audit.contents import Contents
 from musllinux_build.audit.graft import GraftPlan
 from musllinux_build.audit.options import RepairOptions
-from musllinux_build.audit.repair import RepairReport, repair_wheel
+from musllinux_build.audit.repair import RepairReport, plan_repair, repair_wheel
 from musllinux_build.audit.report import verdict_json
-from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory
+from musllinux_build.audit.subject import Inventory, Search, take_inventory
 from musllinux_build.audit.verdict import Finding, FloorReason, Severity, Verdict
-from musllinux_build.elf.edit import ElfEdit, edit_elf
 from musllinux_build.errors import (
     MusllinuxBuildError,
     PureProjectError,
@@ -38,6 +37,7 @@ from musllinux_build.wheel.writer import EARLIEST
 
 __all__ = [
     "Arch",
+    "Change",
     "Finding",
     "FloorReason",
     "Graft",
@@ -119,28 +119,47 @@ def judge(
         PureProjectError: it has no ELF object.
         UsageError: an argument names nothing known, or there is no policy for its tag.
     """
-    search = Search(whitelist=frozenset(whitelist))
-    subject, chosen = _examine(wheel, policy=policy, arch=arch, floor=floor, root=root, search=search, may_graft=False)
+    opened = _open(wheel)
+    name = opened.wheel.name
+    chosen = _policy(policy) or judging.choose_policy(name)
+    subject = judging.examine(
+        opened.wheel,
+        opened.inventory,
+        arch=_arch(arch) or judging.choose_arch(name, opened.inventory),
+        floor=_floor(floor) or chosen.row.floor,
+        sysroot=_sysroot(root),
+        may_graft=False,
+        search=Search(whitelist=frozenset(whitelist)),
+    )
     return judging.judge(subject, chosen)
 
 
 def plan_graft(
     wheel: OpenWheel | str | PathLike[str],
     *,
-    root: Sysroot | str | PathLike[str],
+    root: Sysroot | str | PathLike[str] | None = None,
     policy: Policy | str | None = None,
     arch: Arch | str | None = None,
     floor: MuslVersion | str | None = None,
     options: RepairOptions = PLAIN,
 ) -> GraftPlan:
-    """What ``apply`` with the same arguments would graft from ``root``: libraries, their users, conflicts.
+    """What ``apply`` with the same arguments would do: libraries of ``root``, objects that change, conflicts.
 
     Raises:
         WheelError, PureProjectError, UsageError: as in ``judge``.
     """
-    search = options.search(renames=True)
-    subject, _ = _examine(wheel, policy=policy, arch=arch, floor=floor, root=root, search=search, may_graft=True)
-    return grafting.plan_graft(subject, options)
+    opened = _open(wheel)
+    name = opened.wheel.name
+    chosen = _policy(policy) or judging.choose_policy(name)
+    _, plan = plan_repair(
+        opened.wheel,
+        opened.inventory,
+        Contents(opened.wheel, _sysroot(root)),
+        options,
+        arch=_arch(arch) or judging.choose_arch(name, opened.inventory),
+        floor=_floor(floor) or chosen.row.floor,
+    )
+    return plan
 
 
 def apply(
@@ -169,42 +188,17 @@ def apply(
         policy=_policy(policy),
         arch=_arch(arch),
         sysroot=_sysroot(root),
-        patcher=_edit,
         floor=_floor(floor),
         epoch=epoch,
         options=options,
     )
 
 
-def _examine(
-    given: OpenWheel | str | PathLike[str],
-    *,
-    policy: Policy | str | None,
-    arch: Arch | str | None,
-    floor: MuslVersion | str | None,
-    root: Sysroot | str | PathLike[str] | None,
-    search: Search,
-    may_graft: bool,
-) -> tuple[Subject, Policy]:
+def _open(given: OpenWheel | str | PathLike[str]) -> OpenWheel:
     opened = given if isinstance(given, OpenWheel) else read(given)
     if opened.is_pure:
         raise judging.pure_wheel(opened.path.name)
-    name = opened.wheel.name
-    chosen = _policy(policy) or judging.choose_policy(name)
-    subject = judging.examine(
-        opened.wheel,
-        opened.inventory,
-        arch=_arch(arch) or judging.choose_arch(name, opened.inventory),
-        floor=_floor(floor) or chosen.row.floor,
-        sysroot=_sysroot(root),
-        may_graft=may_graft,
-        search=search,
-    )
-    return subject, chosen
-
-
-def _edit(content: bytes, edit: ElfEdit) -> bytes:
-    return bytes(edit_elf(content, edit, edit.soname or "an object of the wheel"))
+    return opened
 
 
 def _policy(given: Policy | str | None) -> Policy | None:

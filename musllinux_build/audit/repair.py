@@ -28,7 +28,7 @@ from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.record import encode_digest, format_record
 from musllinux_build.wheel.writer import EARLIEST, LEVEL, Packed, member_order, pack, write_archive
 
-__all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "repair_wheel"]
+__all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "plan_repair", "repair_wheel"]
 
 NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 SHOWN_FINDINGS = 40
@@ -83,7 +83,7 @@ def repair_wheel(
     arch = arch or choose_arch(wheel.name, inventory)
     floor = floor or load_policies().row(policy).floor
     contents = Contents(wheel, sysroot)
-    subject, plan = _plan(wheel, inventory, contents, options, arch=arch, floor=floor)
+    subject, plan = plan_repair(wheel, inventory, contents, options, arch=arch, floor=floor)
     problems = (*judge(plan.after(subject), policy).errors, *plan.conflicts)
     if problems:
         raise _refused(source.name, problems)
@@ -106,7 +106,7 @@ def repair_wheel(
     )
 
 
-def _plan(
+def plan_repair(
     wheel: Wheel, inventory: Inventory, contents: Contents, options: RepairOptions, *, arch: Arch, floor: MuslVersion
 ) -> tuple[Subject, GraftPlan]:
     """What there is, with everything that will come in, and what to do."""
