@@ -15,6 +15,7 @@ from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
 from musllinux_build.wheel.contents import Wheel, read_wheel
+from musllinux_build.wheel.source import opened
 
 DEFAULT_POLICY = Policy.MUSLLINUX_1_2
 SEVERITIES = tuple(Severity)
@@ -126,8 +127,9 @@ def judge_wheel(
         PureProjectError: it has no ELF object.
         UsageError: there is no policy for its tag.
     """
-    wheel = read_wheel(path.read_bytes(), path.name)
-    inventory = take_inventory(wheel)
+    with opened(path) as source:
+        wheel = read_wheel(source, path.name)
+        inventory = take_inventory(wheel)
     if inventory.is_pure:
         raise pure_wheel(path.name)
     policies = policies or load_policies()

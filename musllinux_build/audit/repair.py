@@ -26,6 +26,7 @@ from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName, retag
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.record import encode_digest, format_record
+from musllinux_build.wheel.source import chunks
 from musllinux_build.wheel.writer import EARLIEST, LEVEL, Packed, member_order, pack, write_archive
 
 __all__ = ["Graft", "Patcher", "RepairReport", "Verdict", "plan_repair", "repair_wheel"]
@@ -165,7 +166,8 @@ def _chunks(
     tags = name.expanded if options.update_tags else fields.tags
     touched = applied.added or applied.changed or applied.removed
     if not touched and name == wheel.name and fields.tags == tags and not pure:
-        return [wheel.archive.data]
+        source = wheel.archive.source
+        return chunks(source, 0, source.size)
     return write_archive(_members(wheel, applied, tags, inventory, options.level), epoch=epoch)
 
 
@@ -201,7 +203,7 @@ def _members(
                 method=known.method,
                 crc=known.crc,
                 size=known.size,
-                content=wheel.archive.raw(member),
+                content=b"".join(wheel.archive.raw(member)),
                 executable=executable,
             )
             rows[member] = digest, known.size

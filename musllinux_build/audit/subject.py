@@ -14,7 +14,8 @@ from musllinux_build.policies.load import SymbolTable
 from musllinux_build.policy import MuslVersion
 from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName
-from musllinux_build.wheel.contents import Wheel
+from musllinux_build.wheel.contents import Scratch, Wheel
+from musllinux_build.wheel.crew import cores, share
 from musllinux_build.wheel.layout import installed_path, is_of_wheel, shown_path
 
 
@@ -65,13 +66,12 @@ class Subject:
         return tuple(shown_path(step) for step in self.closure.chains.get(path, ()))
 
 
-def take_inventory(wheel: Wheel) -> Inventory:
-    """Read every member once, comparing it with RECORD.
+def take_inventory(wheel: Wheel, workers: int | None = None) -> Inventory:
+    """Read every member once, comparing it with RECORD; on all cores, or ``workers`` of them.
 
     Raises:
         WheelError: a member is not what was recorded, or an ELF object contradicts itself.
     """
-    objects: dict[str, ElfFacts] = {}
     members: dict[str, str] = {}
     for member in wheel.files:
         path = installed_path(member, wheel.data_dir)
@@ -81,10 +81,15 @@ def take_inventory(wheel: Wheel) -> Inventory:
                 resolution="Build the wheel again with one of them.",
             )
         members[path] = member
-        content = wheel.read(member)
-        facts = read_elf(content, member) if content[:4] == MAGIC else None
-        if facts is not None:
-            objects[path] = replace(facts, path=shown_path(path))
+    scratch = Scratch()
+
+    def examine_member(path: str) -> ElfFacts | None:
+        with wheel.lent(members[path], scratch) as content:
+            facts = read_elf(content, members[path]) if content[:4] == MAGIC else None
+        return replace(facts, path=shown_path(path)) if facts else None
+
+    every = share(tuple(members), lambda path: wheel.archive.weight(members[path]), examine_member, workers or cores())
+    objects = {path: facts for path, facts in zip(members, every, strict=True) if facts is not None}
     return Inventory(objects=objects, members=members)
 
 

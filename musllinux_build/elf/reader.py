@@ -40,7 +40,7 @@ LOADABLE = {ElfKind.EXECUTABLE, ElfKind.SHARED}
 LARGEST_PAGE = 1 << 16
 
 
-def read_elf(data: bytes | memoryview, path: str) -> ElfFacts | None:
+def read_elf(data: bytes | bytearray | memoryview, path: str) -> ElfFacts | None:
     """The facts of the object in ``data``; None when it does not begin like an ELF file.
 
     ``path`` is only for messages.

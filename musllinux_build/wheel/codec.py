@@ -8,6 +8,7 @@ The two pack the same content to different bytes; each packs it to the same byte
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 import zlib
 from collections.abc import Callable
@@ -60,22 +61,24 @@ class Zlib:
     name = "zlib"
 
     def inflate(self, packed: Buffer, out: mmap | bytearray, size: int) -> None:
-        """As the protocol says; in chunks, so that no second copy of a large content is made."""
+        """As the protocol says; in pieces, so that no second copy of a large content is made."""
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        view, waiting, position = memoryview(out), memoryview(packed), 0
+        position = 0
         try:
-            with view:
-                while not inflater.eof:
-                    chunk = inflater.decompress(waiting, min(BLOCK, size - position + 1))
-                    waiting = memoryview(inflater.unconsumed_tail)
-                    if position + len(chunk) > size or not (chunk or inflater.eof or waiting):
-                        break
-                    view[position : position + len(chunk)] = chunk
-                    position += len(chunk)
+            with memoryview(packed) as view, memoryview(out) as target:
+                for start in range(0, len(view), SMALL):
+                    piece: bytes | memoryview = view[start : start + SMALL]
+                    while piece or inflater.unconsumed_tail:
+                        chunk = inflater.decompress(piece, min(BLOCK, size - position + 1))
+                        if position + len(chunk) > size or inflater.unused_data:
+                            raise BadStreamError("it is too long or has bytes after its end")
+                        target[position : position + len(chunk)] = chunk
+                        position += len(chunk)
+                        piece = inflater.unconsumed_tail
         except zlib.error as reason:
             raise BadStreamError(str(reason)) from None
-        if not inflater.eof or inflater.unused_data or position != size:
-            raise BadStreamError("it is cut short, too long or has bytes after its end")
+        if not inflater.eof or position != size:
+            raise BadStreamError("it is cut short")
 
     def deflate(self, content: Buffer, level: int, spread: Spread) -> Buffer | None:
         """As the protocol says; the blocks of a large content end on a byte and share their windows (RFC 1951, 3.2.4).
@@ -213,8 +216,9 @@ def _pointer(buffer: Buffer) -> object:
     return buffer if isinstance(buffer, bytes) else ctypes.byref(ctypes.c_char.from_buffer(buffer))
 
 
+@functools.cache
 def find_codec() -> Codec:
-    """libdeflate when the package ``deflate`` is there and exports it, else zlib."""
+    """The codec over libdeflate when the package ``deflate`` is there and exports it, else zlib."""
     package = PathFinder.find_spec("deflate")
     inner = PathFinder.find_spec("deflate._deflate", package.submodule_search_locations) if package else None
     if inner is None or not inner.origin:

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import mmap
 from typing import NoReturn
 
 from musllinux_build.errors import WheelError
 from musllinux_build.tags import WheelName
 from musllinux_build.wheel.archive import Archive, Limits, read_archive
+from musllinux_build.wheel.codec import Buffer
 from musllinux_build.wheel.metadata import WheelFile
 from musllinux_build.wheel.record import SIGNATURES, RecordEntry, check_content, check_listing, parse_record
+from musllinux_build.wheel.source import Source
+
+
+class Scratch(threading.local):
+    """Each thread's memory for one content after the other; fresh pages would cost as much as hashing them."""
+
+    KEPT = 8 << 20
+
+    def __init__(self) -> None:
+        self._kept = bytearray(0)
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[bytearray | mmap]:
+        """At least ``size`` bytes; pages of their own, given back at once, for more than is worth keeping."""
+        if size > self.KEPT:
+            with mmap(-1, size) as room:
+                yield room
+            return
+        if size > len(self._kept):
+            self._kept = bytearray(min(self.KEPT, 2 * size))
+        yield self._kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +60,44 @@ class Wheel:
         return tuple(sorted(self.archive.members.keys() - own))
 
     def read(self, member: str) -> bytes:
-        """The content of ``member``.
+        """The content of ``member``; see take."""
+        return bytes(self.take(member))
+
+    def take(self, member: str) -> bytearray:
+        """The content of ``member``, to be changed in place; nothing else holds it.
 
         Raises:
             WheelError: it is not what the archive or RECORD says.
         """
         content = self.archive.read(member)
-        if member in self.record:
-            check_content(self.record[member], member, content, self.archive.label)
+        self.check(member, content)
         return content
 
+    @contextmanager
+    def lent(self, member: str, scratch: Scratch) -> Iterator[memoryview]:
+        """The content of ``member`` as long as the context lasts, in memory that is used again.
 
-def read_wheel(data: bytes | memoryview, filename: str, limits: Limits | None = None) -> Wheel:
+        Raises:
+            WheelError: it is not what the archive or RECORD says.
+        """
+        size = self.archive.members[member].size
+        with scratch.room(size) as room:
+            self.archive.read_into(member, room)
+            with memoryview(room) as whole, whole[:size] as content:
+                self.check(member, content)
+                yield content
+
+    def check(self, member: str, content: Buffer) -> None:
+        """``content`` is what RECORD says of ``member``.
+
+        Raises:
+            WheelError: it is not.
+        """
+        if member in self.record:
+            check_content(self.record[member], member, content, self.archive.label)
+
+
+def read_wheel(data: bytes | memoryview | Source, filename: str, limits: Limits | None = None) -> Wheel:
     """The wheel in ``data``, which is called ``filename``.
 
     Raises:

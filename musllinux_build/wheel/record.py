@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from musllinux_build.errors import WheelError
+from musllinux_build.wheel.codec import Buffer
 
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 """Never listed, and never written: deprecated by PEP 815."""
@@ -26,7 +27,7 @@ class RecordEntry:
     digest: str
     size: int | None
 
-    def matches(self, content: bytes) -> bool:
+    def matches(self, content: Buffer) -> bool:
         """Whether ``content`` is what the row says."""
         digest = hashlib.new(self.algorithm, content).digest()
         return encode_digest(digest) == self.digest and self.size in (None, len(content))
@@ -82,7 +83,7 @@ def check_listing(entries: Mapping[str, RecordEntry], files: Iterable[str], dist
         raise _wrong(label, f"listed and not there: {', '.join(missing[:5])}")
 
 
-def check_content(entry: RecordEntry, path: str, content: bytes, label: str) -> None:
+def check_content(entry: RecordEntry, path: str, content: Buffer, label: str) -> None:
     """``content`` is what the row of ``path`` says.
 
     Raises:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from musllinux_build.wheel.archive import CENTRAL, DEFLATED, END, LOCAL, STORED, UTF8
+from musllinux_build.wheel.archive import DEFLATED, LOCAL, STORED
+from musllinux_build.wheel.directory import CENTRAL, END, UTF8
 
 EARLIEST = 315532800
 """1980-01-01T00:00:00Z in seconds, the first moment a zip archive can express."""
