@@ -33,7 +33,7 @@ class ArchiveSysroot:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry] = {"/": _Entry(is_file=False, size=0)}
         with self._members() as members:
             for count, member in enumerate(members):
                 if count > MOST_MEMBERS:
@@ -44,6 +44,9 @@ class ArchiveSysroot:
                     link=member.linkname if member.issym() else None,
                     same_as=_inside(member.linkname) if member.islnk() else None,
                 )
+        for name in list(self._entries):  # archives need not list the directories of their files
+            while (name := posixpath.dirname(name)) not in self._entries:
+                self._entries[name] = _Entry(is_file=False, size=0)
         self._contents: dict[str, bytes | None] = {}
 
     def real_path(self, path: str) -> str | None:
@@ -63,7 +66,7 @@ class ArchiveSysroot:
                 return None
             done = "/" if entry.link.startswith("/") else done
             waiting.extend(step for step in reversed(entry.link.split("/")) if step)
-        return done if done in self._entries or done == "/" else None
+        return done if done in self._entries else None
 
     def read(self, path: str) -> bytes | None:
         """The bytes of the regular file at ``path``, None when there is none."""
