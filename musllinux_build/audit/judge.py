@@ -9,6 +9,7 @@ from musllinux_build.audit.rules import CHECKS
 from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory, trace
 from musllinux_build.audit.symbols import floor_reasons
 from musllinux_build.audit.verdict import Severity, Verdict
+from musllinux_build.elf.closure import Outcome
 from musllinux_build.errors import PureProjectError, UsageError, WheelError
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
@@ -88,6 +89,7 @@ def judge(subject: Subject, policy: Policy) -> Verdict:
     """All findings, worst first, and the effective floor."""
     findings = [finding for check in CHECKS for finding in check(subject)]
     reasons = floor_reasons(subject)
+    spared = [edge for edge in subject.closure.edges if edge.outcome is Outcome.EXCLUDED]
     return Verdict(
         wheel=str(subject.name),
         policy=policy,
@@ -97,6 +99,7 @@ def judge(subject: Subject, policy: Policy) -> Verdict:
         reasons=reasons,
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         objects=len(subject.inventory.objects),
+        excluded=frozenset(text for edge in spared for text in (edge.name, edge.target, edge.why) if text),
     )
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
 
+from musllinux_build import __version__
+from musllinux_build.audit.catalogue import CATALOGUE
 from musllinux_build.audit.repair import RepairReport
 from musllinux_build.audit.verdict import Finding, Severity, Verdict
+from musllinux_build.errors import MusllinuxBuildError
 
 SCHEMA = 1
 """Version of the JSON; a field that goes or changes its meaning makes a new one."""
 SHOWN_REASONS = 3
+SHOWN_FINDINGS = 5
 
 
 def verdict_json(verdict: Verdict) -> Mapping[str, object]:
-    """One wheel's verdict as JSON values."""
+    """One wheel's verdict as JSON values; audit/schema/show-1.json describes them."""
     return {
         "schema": SCHEMA,
+        "tool": f"musllinux-build {__version__}",
         "wheel": verdict.wheel,
         "conforms": verdict.conforms,
         "policy": verdict.policy.value,
@@ -24,6 +30,7 @@ def verdict_json(verdict: Verdict) -> Mapping[str, object]:
         "measured_against": str(verdict.wanted),
         "effective_floor": str(verdict.floor),
         "objects": verdict.objects,
+        "counts": {severity.value: number for severity, number in verdict.counts.items()},
         "floor_reasons": [
             {
                 "musl": str(reason.version),
@@ -42,10 +49,31 @@ def verdict_json(verdict: Verdict) -> Mapping[str, object]:
                 "evidence": finding.evidence,
                 "chain": list(finding.chain),
                 "remedy": finding.remedy,
+                "source": CATALOGUE[finding.rule].source,
             }
             for finding in verdict.findings
         ],
     }
+
+
+def failure_json(wheel: str, error: MusllinuxBuildError) -> Mapping[str, object]:
+    """A wheel without a verdict as JSON values."""
+    return {
+        "schema": SCHEMA,
+        "tool": f"musllinux-build {__version__}",
+        "wheel": wheel,
+        "error": {
+            "message": error.brief,
+            "details": error.details,
+            "resolution": error.resolution,
+            "exit_code": error.exit_code,
+        },
+    }
+
+
+def schema_text() -> str:
+    """The JSON Schema (2020-12) of what ``audit show --json`` prints."""
+    return resources.files(__package__).joinpath("schema", f"show-{SCHEMA}.json").read_text("utf-8")
 
 
 def repair_json(report: RepairReport) -> Mapping[str, object]:
@@ -68,22 +96,55 @@ def repair_json(report: RepairReport) -> Mapping[str, object]:
     }
 
 
-def verdict_lines(verdict: Verdict, *, width: int = 80) -> Iterator[str]:
-    """The verdict in lines of at most ``width`` characters where names allow."""
+def verdict_lines(verdict: Verdict, *, width: int = 80, verbose: bool = False) -> Iterator[str]:
+    """The verdict in lines of at most ``width`` characters where names allow, worst file first.
+
+    Notes, and more than a few findings of one rule in one file, are only counted unless ``verbose``.
+    """
     tag = verdict.policy.platform_tag(verdict.arch)
-    counts = [
-        f"{number} {severity.value}{'s' if number != 1 else ''}"
-        for severity in Severity
-        if (number := sum(finding.severity is severity for finding in verdict.findings))
-    ]
     yield verdict.wheel
     answer = "conforms to" if verdict.conforms else "does NOT conform to"
-    told = f"{answer} {tag} (measured against musl {verdict.wanted})" + (f": {', '.join(counts)}" if counts else "")
-    yield from _wrapped(told, width, "  ")
-    objects = f"{verdict.objects} ELF object{'s' if verdict.objects != 1 else ''}"
-    yield from _wrapped(f"{objects}; effective floor: musl {verdict.floor}{_why(verdict)}", width, "  ")
-    for finding in verdict.findings:
-        yield from finding_lines(finding, width=width)
+    yield from _wrapped(f"{answer} {tag} (measured against musl {verdict.wanted})", width, "  ")
+    yield from _floor_lines(verdict, width, verbose=verbose)
+    counts = [_plural(number, severity.value) for severity, number in verdict.counts.items() if number]
+    yield f"  {', '.join([_plural(verdict.objects, 'ELF object'), *counts])}"
+    shown = [finding for finding in verdict.findings if verbose or finding.severity is not Severity.NOTE]
+    for (file, chain), findings in _by_file(shown).items():
+        yield ""
+        yield f"  {file}"
+        if chain:
+            yield from _wrapped(f"loaded through {' → '.join(chain)}", width, "    ")
+        yield from _rule_lines(findings, width, verbose=verbose)
+    if len(shown) < len(verdict.findings):
+        yield ""
+        yield f"  {_plural(len(verdict.findings) - len(shown), 'note')}; -v shows all"
+
+
+def _by_file(findings: Iterable[Finding]) -> Mapping[tuple[str, tuple[str, ...]], list[Finding]]:
+    """The findings by file and chain; they come worst first, so the file with the worst one does."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Finding]] = {}
+    chains: dict[str, tuple[str, ...]] = {}
+    for finding in findings:
+        chain = chains.setdefault(finding.file, finding.chain)
+        groups.setdefault((finding.file, finding.chain or chain), []).append(finding)
+    return groups
+
+
+def _rule_lines(findings: Sequence[Finding], width: int, *, verbose: bool) -> Iterator[str]:
+    """The findings about one file; the remedy that several of a rule have in common comes once."""
+    rules: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        rules.setdefault((finding.rule, finding.remedy), []).append(finding)
+    for (rule, remedy), same in rules.items():
+        shown = same if verbose else same[:SHOWN_FINDINGS]
+        yield f"    {same[0].severity.value} [{rule}]"
+        for finding in shown:
+            yield from _wrapped(finding.message, width, "      ")
+        if len(shown) < len(same):
+            yield f"      and {len(same) - len(shown)} more; -v shows all"
+        if verbose:
+            yield from _wrapped(f"rule: {CATALOGUE[rule].source}", width, "      ")
+        yield from _wrapped(f"→ {remedy}.", width, "      ")
 
 
 def finding_lines(finding: Finding, *, width: int = 80) -> Iterator[str]:
@@ -107,17 +168,20 @@ def repair_lines(report: RepairReport, *, width: int = 80) -> Iterator[str]:
         yield from finding_lines(finding, width=width)
 
 
-def _why(verdict: Verdict) -> str:
-    strongest: Sequence[str] = [
-        f"{reason.cause} in {reason.file}"
-        + (f" (first in Alpine {reason.first_alpine})" if reason.first_alpine else "")
-        for reason in verdict.reasons
-        if reason.version == verdict.floor
-    ]
-    if not strongest:
-        return " or older"
-    more = f" and {len(strongest) - SHOWN_REASONS} more" if len(strongest) > SHOWN_REASONS else ""
-    return f", because of {', '.join(strongest[:SHOWN_REASONS])}{more}"
+def _floor_lines(verdict: Verdict, width: int, *, verbose: bool) -> Iterator[str]:
+    """``needs musl 1.2.3: qsort_r in libzstd.so, first in Alpine 3.16``."""
+    if not verdict.reasons:
+        yield f"  needs musl {verdict.floor} or older: nothing in it is newer"
+        return
+    reasons = [reason for reason in verdict.reasons if verbose or reason.version == verdict.floor]
+    for reason in reasons if verbose else reasons[:SHOWN_REASONS]:
+        yield from _wrapped(str(reason), width, "  ")
+    if not verbose and len(reasons) > SHOWN_REASONS:
+        yield f"  and {len(reasons) - SHOWN_REASONS} more such; -v shows all"
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -49,13 +49,18 @@ class FloorReason:
     file: str
     first_alpine: str | None = None
 
+    def __str__(self) -> str:
+        first = f", first in Alpine {self.first_alpine}" if self.first_alpine else ""
+        return f"needs musl {self.version}: {self.cause} in {self.file}{first}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What was found in a wheel measured against ``policy`` on ``arch``.
 
     ``wanted`` is the musl release it was measured against, ``floor`` the lowest it loads on, as far as that is known:
-    every reason for it is in ``reasons``, strongest first.
+    every reason for it is in ``reasons``, strongest first. ``excluded`` are the names and paths of libraries that were
+    left to other packages.
     """
 
     wheel: str
@@ -66,11 +71,17 @@ class Verdict:
     reasons: Sequence[FloorReason]
     findings: Sequence[Finding]
     objects: int
+    excluded: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that break the promise."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
+
+    @property
+    def counts(self) -> Mapping[Severity, int]:
+        """How many findings there are of each severity, worst first."""
+        return {severity: sum(finding.severity is severity for finding in self.findings) for severity in Severity}
 
     @property
     def conforms(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ import click
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.repair import repair_wheel
-from musllinux_build.audit.report import repair_json, repair_lines, verdict_json, verdict_lines
+from musllinux_build.audit.report import (
+    failure_json,
+    repair_json,
+    repair_lines,
+    schema_text,
+    verdict_json,
+    verdict_lines,
+)
+from musllinux_build.audit.subject import Search
 from musllinux_build.audit.verdict import Verdict
 from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
-from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.ports import Sysroot
@@ -42,6 +51,12 @@ POLICIES = click.option(
 )
 FLOOR = click.option("--floor", metavar="X.Y.Z", help="Measure against this musl instead of the policy's own.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, one object per wheel.")
+EXCLUDE = click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Libraries of this name or path come from another package."
+)
+WHITELIST = click.option(
+    "--whitelist", multiple=True, metavar="NAME", help="Trust every system to have this library (libz.so.1)."
+)
 WIDEST = 80
 
 
@@ -55,6 +70,9 @@ def audit() -> None:
 @POLICY
 @POLICIES
 @FLOOR
+@EXCLUDE
+@WHITELIST
+@click.option("-v", "--verbose", is_flag=True, help="Show notes, every finding and every reason for the floor.")
 @JSON
 @click.pass_context
 def show(
@@ -64,24 +82,37 @@ def show(
     policy: str | None,
     policies_dir: Path | None,
     floor: str | None,
+    exclude: tuple[str, ...],
+    whitelist: tuple[str, ...],
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not."""
     policies = policies_of(policies_dir)
     chosen, measured = parse_policy_option(policy, policies), parse_floor_option(floor)
-    verdicts: list[Verdict] = []
-    for wheel in wheels:
-        verdict = judge_wheel(wheel, chosen, floor=measured, policies=policies)
-        verdicts.append(verdict)
-        if not as_json:
-            if len(verdicts) > 1:
-                click.echo()
-            for line in verdict_lines(verdict, width=text_width()):
-                click.echo(line)
-    if as_json:
-        click.echo(json.dumps([verdict_json(verdict) for verdict in verdicts], indent=2))
-    if not all(verdict.conforms for verdict in verdicts):
-        ctx.exit(1)
+    search = Search(exclude=exclude, whitelist=frozenset(whitelist))
+
+    def judge_one(path: Path) -> Verdict:
+        return judge_wheel(path, chosen, floor=measured, search=search, policies=policies)
+
+    answers = show_each(wheels, judge_one, verbose=verbose, as_json=as_json)
+    failure = next((answer for answer in answers if isinstance(answer, MusllinuxBuildError)), None)
+    verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    spared = [text for verdict in verdicts for text in verdict.excluded]
+    unmatched = [pattern for pattern in exclude if not any(fnmatchcase(text, pattern) for text in spared)]
+    if unmatched and failure is None:
+        raise UsageError(
+            f"--exclude {unmatched[0]!r} matches no library that is needed",
+            resolution="Leave it out; patterns match names and whole paths.",
+        )
+    if failure or not all(verdict.conforms for verdict in verdicts):
+        ctx.exit(failure.exit_code if failure else 1)
+
+
+@audit.command()
+def schema() -> None:
+    """Print the JSON Schema of what ``audit show --json`` prints."""
+    click.echo(schema_text(), nl=False)
 
 
 @audit.command()
@@ -138,6 +169,38 @@ def repair(
                 click.echo(line)
     if as_json:
         click.echo(json.dumps([repair_json(report) for report in reports], indent=2))
+
+
+def show_each(
+    wheels: Sequence[Path], judge_one: Callable[[Path], Verdict], *, verbose: bool, as_json: bool
+) -> list[Verdict | MusllinuxBuildError]:
+    """Print the verdict on each wheel; one that has none is told and does not keep the rest from theirs.
+
+    Raises:
+        MusllinuxBuildError: the only wheel has no verdict, and the text for people is asked for.
+    """
+    answers: list[Verdict | MusllinuxBuildError] = []
+    documents: list[Mapping[str, object]] = []
+    for at, wheel in enumerate(wheels):
+        try:
+            verdict = judge_one(wheel)
+        except UsageError:
+            raise
+        except MusllinuxBuildError as error:
+            if len(wheels) == 1 and not as_json:
+                raise
+            answers.append(error)
+            documents.append(failure_json(wheel.name, error))
+            click.echo(f"error: {error.brief}", err=True)
+            continue
+        answers.append(verdict)
+        documents.append(verdict_json(verdict))
+        if not as_json:
+            for line in ([""] if at else []) + list(verdict_lines(verdict, width=text_width(), verbose=verbose)):
+                click.echo(line)
+    if as_json:
+        click.echo(json.dumps(documents, indent=2))
+    return answers
 
 
 def open_root(directory: Path | None) -> Sysroot | None:

@@ -3,6 +3,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -11,7 +12,8 @@ from musllinux_build.adapters.process import Completed
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.cli.audit import audit
 from musllinux_build.elf.edit import ElfEdit
-from musllinux_build.errors import RepairError, UsageError
+from musllinux_build.errors import RepairError, UsageError, WheelError
+from tests.elfgen import Obj, build
 from tests.unit.auditing import extension, module_name, put_wheel
 
 
@@ -37,6 +39,69 @@ def test_show_as_json(tmp_path: Path) -> None:
     assert (verdict["schema"], verdict["conforms"], verdict["policy"]) == (1, False, "musllinux_1_1")
     assert verdict["effective_floor"] == "1.2.4"
     assert [finding["rule"] for finding in verdict["findings"]] == ["relr"]
+
+
+def test_json_is_what_the_schema_says(tmp_path: Path) -> None:
+    schema = json.loads(CliRunner().invoke(audit, ["schema"]).output)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    broken_module = extension(undefined=["pthread_getname_np"], needed=["liba.so"])
+    bad = put_wheel(tmp_path, {module_name(): broken_module}, distribution="bad")
+    pure = put_wheel(tmp_path, {"x.py": b""}, distribution="pure", tag="py3-none-any")
+    broken = tmp_path / "broken-1.0-cp313-cp313-linux_x86_64.whl"
+    broken.write_bytes(b"PK")
+    good = put_wheel(tmp_path, {module_name(): extension()}, distribution="good")
+    result = CliRunner().invoke(audit, ["show", "--json", *map(str, (bad, broken, pure, good))])
+    documents = json.loads(result.stdout)
+    jsonschema.validate(documents, schema, jsonschema.Draft202012Validator)
+    assert [document.get("conforms") for document in documents] == [False, None, None, True]
+    assert documents[0]["floor_reasons"][0]["first_alpine"] == "3.16"
+    assert [document["error"]["exit_code"] for document in documents[1:3]] == [5, 7]
+    assert result.exit_code == 5
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate([{**documents[0], "surprise": 1}], schema, jsonschema.Draft202012Validator)
+
+
+def test_one_unreadable_wheel_does_not_keep_the_rest_from_their_verdict(tmp_path: Path) -> None:
+    broken = tmp_path / "broken-1.0-cp313-cp313-linux_x86_64.whl"
+    broken.write_bytes(b"PK")
+    good = put_wheel(tmp_path, {module_name(): extension()}, distribution="good")
+    result = CliRunner().invoke(audit, ["show", str(broken), str(good)])
+    assert (result.exit_code, "conforms to" in result.stdout, "broken-1.0" in result.stderr) == (5, True, True)
+    assert isinstance(CliRunner().invoke(audit, ["show", str(broken)]).exception, WheelError)
+
+
+def test_findings_are_grouped_by_file_worst_first(tmp_path: Path) -> None:
+    loader = "/lib/ld-musl-x86_64.so.1"
+    files = {
+        module_name(): extension(needed=["liba-0123abcd.so"], rpath="/opt/lib:$ORIGIN", interp=loader),
+        "demo/liba-0123abcd.so": build(Obj(undefined=["pthread_getname_np", *(f"none_{at}" for at in range(9))])),
+    }
+    path = put_wheel(tmp_path, files)
+    text = CliRunner().invoke(audit, ["show", str(path)]).output
+    order = ["does NOT conform", "needs musl 1.2.3: pthread_getname_np", "first in Alpine 3.16", "loaded through"]
+    order += ["[symbol-not-provided]", "and 4 more; -v shows all", "[search-path-absolute]", "1 note; -v shows all"]
+    flat = " ".join(text.split())
+    places = [flat.index(part) for part in order]
+    assert places == sorted(places)
+    assert text.count("→ Link the library that defines it") == 1
+    assert max(map(len, text.splitlines())) <= 80
+    everything = CliRunner().invoke(audit, ["show", "-v", str(path)]).output
+    assert "none_8" in everything
+    assert "[library-with-interpreter]" in everything
+    assert "more; -v" not in everything
+
+
+def test_libraries_can_be_left_to_others(tmp_path: Path) -> None:
+    needed = ["libz.so.1", "libtorch.so"]
+    path = str(put_wheel(tmp_path, {module_name(): extension(needed=needed, undefined=["inflate", "torch_new"])}))
+    plain = CliRunner().invoke(audit, ["show", path])
+    assert plain.exit_code == 1
+    assert "[library-of-the-system]" in plain.output
+    spared = CliRunner().invoke(audit, ["show", "--exclude", "libtorch*", "--whitelist", "libz.so.1", path])
+    assert (spared.exit_code, "conforms" in spared.output) == (0, True)
+    assert isinstance(CliRunner().invoke(audit, ["show", "--exclude", "libcuda*", path]).exception, UsageError)
+    private = put_wheel(tmp_path, {module_name(): extension(needed=["libz.so.1"], undefined=["inflate_table"])})
+    assert "[symbol-private]" in CliRunner().invoke(audit, ["show", "--whitelist", "libz.so.1", str(private)]).output
 
 
 @pytest.mark.parametrize("arguments", [["--policy", "musllinux_1_3"], ["--floor", "new"]])
