@@ -78,6 +78,8 @@ RULES: tuple[Rule, ...] = (
         ("wrong-abi-flags", "An object of another float or calling convention than the tag", "psABI of arm, powerpc64"),
         ("glibc-versions", "Linked against glibc: it wants GLIBC_ versions", "PEP 656; musl ignores DT_VERNEED"),
         ("foreign-interpreter", "A program that asks for another loader than musl's", "gABI, PT_INTERP"),
+        ("library-of-the-system", "A library that only the promised distributions have", "PEP 656, dependencies"),
+        ("symbol-private", "A private symbol of a library taken from the system", "PEP 600, symbol blacklists"),
         ("libpython", "A link to libpython", "PEP 513"),
         ("libc-inside", "A copy of musl itself inside the wheel", "musl ldso, load_library: a second libc is ignored"),
         ("suffix-never-imports", "An extension suffix that no interpreter of the tags imports", "PEP 3149; PEP 703"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from musllinux_build.arch import Arch
+from musllinux_build.audit.needs import find_needs
 from musllinux_build.audit.rules import CHECKS
 from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory, trace
 from musllinux_build.audit.symbols import floor_reasons
@@ -69,16 +70,20 @@ def examine(
     policies: Policies | None = None,
 ) -> Subject:
     """What the rules look at; libraries are searched in ``sysroot`` too when there is one."""
+    policies = policies or load_policies()
+    table, closure = policies.table(arch), trace(inventory, arch, sysroot, search)
     return Subject(
         name=wheel.name,
         wheel_tags=wheel.wheel_file.tags,
         root_is_purelib=(wheel.wheel_file.first("Root-Is-Purelib") or "").lower() == "true",
         arch=arch,
         floor=floor,
-        table=(policies or load_policies()).table(arch),
+        table=table,
         inventory=inventory,
-        closure=trace(inventory, arch, sysroot, search),
+        closure=closure,
         may_graft=may_graft,
+        needs=find_needs(table, closure),
+        libraries={name: private for row in policies.rows.values() for name, private in row.libraries.items()},
         executables=frozenset(
             path for path, member in inventory.members.items() if wheel.archive.members[member].executable
         ),

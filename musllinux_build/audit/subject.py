@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
+from musllinux_build.audit.needs import Needs
 from musllinux_build.elf.closure import DEFAULT_PATH, Closure, Found, Lookup, World, resolve, system_path_file
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import MAGIC, read_elf
@@ -47,7 +48,8 @@ class Search:
 class Subject:
     """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel.
 
-    ``executables`` are the installed paths of members with the permission to execute.
+    ``executables`` are the installed paths of members with the permission to execute; ``libraries`` what promised
+    distributions have beside libc, with the private symbols of each; ``needs`` what provides every symbol.
     """
 
     name: WheelName
@@ -59,7 +61,9 @@ class Subject:
     inventory: Inventory
     closure: Closure
     may_graft: bool
+    needs: Needs
     executables: frozenset[str] = frozenset()
+    libraries: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def chain(self, path: str) -> tuple[str, ...]:
         """How the loader gets to ``path``, for people."""

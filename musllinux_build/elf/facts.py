@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Literal
 
 from musllinux_build.arch import Arch, ElfIdentity
@@ -117,8 +118,10 @@ class ElfFacts:
         """Whether it is started, not loaded; a library may have an interpreter too, to print its version."""
         if self.kind is ElfKind.EXECUTABLE:
             return True
+        if self.python_init:
+            return False
         named_library = self.soname is not None or ".so" in self.path.rpartition("/")[2]
-        return self.interp is not None and (bool(self.dynamic_flags & DF_1_PIE) or not named_library)
+        return bool(self.dynamic_flags & DF_1_PIE) or (self.interp is not None and not named_library)
 
     @property
     def glibc_versions(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ class ElfFacts:
     @property
     def python_init(self) -> bool:
         """Whether CPython can import it: PEP 489's ``PyInit_``/``PyInitU_`` or PEP 793's ``PyModExport_``."""
-        return any(name.startswith(("PyInit_", "PyInitU_", "PyModExport_")) for name in self.exports)
+        return _has_init(self.exports)
 
     def fits(self, identity: ElfIdentity) -> bool:
         """Whether machine, class, byte order and ABI flags are those of ``identity``."""
@@ -160,3 +163,9 @@ class ElfFacts:
         """``x86_64`` or, for what is not ours, ``machine 8, 32-bit big-endian``."""
         arch = self.arch
         return arch.value if arch else f"machine {self.machine}, {self.bits}-bit {self.order}-endian"
+
+
+@lru_cache(maxsize=256)
+def _has_init(exports: frozenset[str]) -> bool:
+    # Asked for several times, of sets with a hundred thousand names, which keep their hash.
+    return any(name.startswith(("PyInit_", "PyInitU_", "PyModExport_")) for name in exports)

@@ -45,14 +45,8 @@ def _about(subject: Subject, edge: Edge, inside: str | None) -> tuple[str, str, 
             f"links {edge.name}, which the interpreter already contains or does not have at all",
             "Link the extension without libpython (PEP 513); remove -lpython from its flags",
         )
-    if edge.outcome is Outcome.MISSING and inside:
-        return (
-            "library-out-of-reach",
-            f"needs {edge.name}, which is in the wheel as {shown_path(inside)} and on no search path of its users",
-            "Link it with -rpath $ORIGIN/... leading there, or run musllinux-build audit repair",
-        )
     if edge.outcome is Outcome.MISSING:
-        return _about_missing(subject, edge)
+        return _about_missing(subject, edge, inside)
     if edge.outcome is Outcome.UNLOADABLE:
         return (
             "library-not-loadable",
@@ -69,7 +63,19 @@ def _about(subject: Subject, edge: Edge, inside: str | None) -> tuple[str, str, 
     return None
 
 
-def _about_missing(subject: Subject, edge: Edge) -> tuple[str, str, str]:
+def _about_missing(subject: Subject, edge: Edge, inside: str | None) -> tuple[str, str, str]:
+    if inside:
+        return (
+            "library-out-of-reach",
+            f"needs {edge.name}, which is in the wheel as {shown_path(inside)} and on no search path of its users",
+            "Link it with -rpath $ORIGIN/... leading there, or run musllinux-build audit repair",
+        )
+    if edge.name in subject.libraries:
+        return (
+            "library-of-the-system",
+            f"needs {edge.name}, which the promised distributions have and other musl systems may not",
+            f"Run musllinux-build audit repair to graft it, or accept it with --whitelist {edge.name}",
+        )
     if GLIBC_LIBRARY.match(edge.name):
         return (
             "library-not-found",
