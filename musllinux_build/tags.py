@@ -15,8 +15,10 @@ from musllinux_build.policy import MuslVersion, Policy, known_policies
 
 MUSLLINUX = re.compile(r"musllinux_(\d{1,4})_(\d{1,4})_([0-9a-z_]+)")
 LONGEST = 512
-PART = re.compile(r"[^\s/\\\-]+")
-TAG_PART = re.compile(r"[0-9A-Za-z_.]+")
+PART = re.compile(r"\w[\w.!+]*")
+TAG_PART = re.compile(r"[0-9A-Za-z_]+(?:\.[0-9A-Za-z_]+)*")
+MOST_TAGS = 1000
+"""Of a compressed set; the parts multiply, and the longest of real wheels come to some dozens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class WheelName:
         except InvalidVersion:
             raise _not_a_name(filename, f"{parts[1]!r} is not a version") from None
         pythons, abis, platforms = (tuple(sorted(set(part.lower().split(".")))) for part in parts[2:])
+        if len(pythons) * len(abis) * len(platforms) > MOST_TAGS:
+            raise _not_a_name(filename, f"its tags stand for more than {MOST_TAGS}")
         return cls(
             distribution=parts[0],
             version=parts[1],

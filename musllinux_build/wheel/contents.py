@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import mmap
@@ -13,6 +14,7 @@ from musllinux_build.errors import WheelError
 from musllinux_build.tags import WheelName
 from musllinux_build.wheel.archive import Archive, Limits, read_archive
 from musllinux_build.wheel.codec import Buffer
+from musllinux_build.wheel.layout import SITE, installed_path
 from musllinux_build.wheel.metadata import WheelFile
 from musllinux_build.wheel.record import SIGNATURES, RecordEntry, check_content, check_listing, parse_record
 from musllinux_build.wheel.source import Source
@@ -36,6 +38,10 @@ class Scratch(threading.local):
         if size > len(self._kept):
             self._kept = bytearray(min(self.KEPT, 2 * size))
         yield self._kept
+
+
+LARGEST_TEXT = 64 << 20
+"""Of WHEEL and RECORD, in bytes: some hundred thousand rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,7 @@ def read_wheel(data: bytes | memoryview | Source, filename: str, limits: Limits 
     """
     name = WheelName.parse(filename)
     archive = read_archive(data, filename, limits)
-    tops = sorted({member.split("/", 1)[0] for member in archive.members if "/" in member})
+    tops = sorted({member.split("/", 1)[0] for member in archive.members})
     dist_infos = [top for top in tops if top.endswith(".dist-info")]
     if len(dist_infos) != 1 or not name.same_project(dist_infos[0].removesuffix(".dist-info")):
         found = ", ".join(dist_infos) or "none"
@@ -114,13 +120,34 @@ def read_wheel(data: bytes | memoryview | Source, filename: str, limits: Limits 
     for required in ("METADATA", "RECORD", "WHEEL"):
         if f"{dist_info}/{required}" not in archive.members:
             _refuse(filename, f"{dist_info}/{required} is not there")
+    _check_spreading(archive.members, tops, dist_info.removesuffix(".dist-info"), filename)
     record = parse_record(_text(archive, f"{dist_info}/RECORD"), dist_info, filename)
     check_listing(record, archive.members, dist_info, filename)
     wheel_file = WheelFile.parse(_text(archive, f"{dist_info}/WHEEL"), filename)
     return Wheel(name=name, archive=archive, dist_info=dist_info, wheel_file=wheel_file, record=record)
 
 
+def _check_spreading(members: Collection[str], tops: Sequence[str], stem: str, label: str) -> None:
+    """What installers unpack from ``.data`` does not replace metadata or lie in the way of other files (PEP 427)."""
+    data = f"{stem}.data"
+    # pip spreads every top directory of that suffix, other installers only the wheel's own.
+    if foreign := [top for top in tops if top.endswith(".data") and top != data]:
+        _refuse(label, f"{foreign[0]!r} is the data of another project or version")
+    files = {installed_path(member, data) for member in members}
+    for member in members:
+        path = installed_path(member, data)
+        if member.startswith(f"{data}/") and path.removeprefix(f"{SITE}/").partition("/")[0].endswith(".dist-info"):
+            _refuse(label, f"{member!r} would be installed into the metadata")
+        above = posixpath.dirname(path)
+        while len(above) > len(SITE):
+            if above in files:
+                _refuse(label, f"{member!r} would be installed below a file")
+            above = posixpath.dirname(above)
+
+
 def _text(archive: Archive, member: str) -> str:
+    if archive.members[member].size > LARGEST_TEXT:
+        _refuse(archive.label, f"{member} is larger than {LARGEST_TEXT} bytes")
     try:
         return archive.read(member).decode("utf-8")
     except UnicodeDecodeError:

@@ -9,6 +9,8 @@ from musllinux_build import __version__
 from musllinux_build.errors import WheelError
 
 GENERATOR = f"musllinux-build {__version__}"
+FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+MOST_FIELDS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +26,18 @@ class WheelFile:
         Raises:
             WheelError: a line is no field, or the format version is not 1 (PEP 427: a newer major version must fail).
         """
-        fields = []
-        for line in text.splitlines():
-            if not line.strip():
-                continue
-            found = re.fullmatch(r"([A-Za-z][A-Za-z0-9-]*):\s*(.*?)\s*", line)
-            if not found:
+        fields: list[tuple[str, str]] = []
+        for line in filter(str.strip, text.split("\n")):
+            name, colon, value = line.partition(":")
+            value = value.strip()
+            if not colon or not FIELD_NAME.fullmatch(name) or not value.isprintable() or len(fields) == MOST_FIELDS:
                 raise WheelError(f"{label}: its WHEEL file has the line {line[:200]!r}", resolution="Build it again.")
-            fields.append((found[1], found[2]))
+            fields.append((name, value))
         parsed = cls(fields=tuple(fields))
-        version = parsed.first("Wheel-Version") or ""
-        if not re.fullmatch(r"1\.\d+", version):
+        versions = [value for key, value in fields if key.lower() == "wheel-version"]
+        if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0]):
             raise WheelError(
-                f"{label}: wheel format {version or 'without a version'!r} is not known",
+                f"{label}: wheel format {' and '.join(versions)[:200] or 'without a version'!r} is not known",
                 resolution="Build it as Wheel-Version 1.0.",
             )
         return parsed

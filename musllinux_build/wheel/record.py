@@ -7,7 +7,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from musllinux_build.errors import WheelError
@@ -46,24 +46,27 @@ def parse_record(text: str, dist_info: str, label: str) -> dict[str, RecordEntry
     """
     entries: dict[str, RecordEntry] = {}
     unhashed = {f"{dist_info}/{name}" for name in ("RECORD", *SIGNATURES)}
+    met: set[str] = set()
     for row in _rows(text, label):
         if len(row) != 3:
             raise _wrong(label, f"row {','.join(row)[:200]!r} has not three fields")
         path, stated, size = row
-        if path in unhashed:
+        if path in unhashed and path not in met:
+            met.add(path)
             continue
         algorithm, _, digest = stated.partition("=")
-        if algorithm not in ALGORITHMS or not DIGEST.fullmatch(digest) or not re.fullmatch(r"\d{0,15}", size):
-            raise _wrong(label, f"{path!r} has no hash of SHA-256 or better, or a malformed row")
+        if algorithm not in ALGORITHMS or not DIGEST.fullmatch(digest) or not re.fullmatch(r"[0-9]{0,15}", size):
+            raise _wrong(label, f"{path[:200]!r} has no hash of SHA-256 or better, or a malformed row")
         if path in entries:
-            raise _wrong(label, f"{path!r} is listed twice")
+            raise _wrong(label, f"{path[:200]!r} is listed twice")
         entries[path] = RecordEntry(algorithm=algorithm, digest=digest.rstrip("="), size=int(size) if size else None)
     return entries
 
 
-def _rows(text: str, label: str) -> list[list[str]]:
+def _rows(text: str, label: str) -> Iterator[list[str]]:
+    """One after the other, so that the first wrong one of a million is the last that is read."""
     try:
-        return [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        yield from filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as reason:
         raise _wrong(label, f"it is no CSV file ({reason})") from None
 
@@ -78,9 +81,9 @@ def check_listing(entries: Mapping[str, RecordEntry], files: Iterable[str], dist
     present = set(files) - own
     extra, missing = sorted(present - entries.keys()), sorted(entries.keys() - present)
     if extra:
-        raise _wrong(label, f"not listed: {', '.join(extra[:5])}")
+        raise _wrong(label, f"not listed: {', '.join(repr(path[:200]) for path in extra[:5])}")
     if missing:
-        raise _wrong(label, f"listed and not there: {', '.join(missing[:5])}")
+        raise _wrong(label, f"listed and not there: {', '.join(repr(path[:200]) for path in missing[:5])}")
 
 
 def check_content(entry: RecordEntry, path: str, content: Buffer, label: str) -> None:

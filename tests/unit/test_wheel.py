@@ -214,7 +214,7 @@ def test_a_sound_wheel() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (WheelSpec(files={}, extra={"smuggled.py": b""}), "not listed: smuggled.py"),
+        (WheelSpec(files={}, extra={"smuggled.py": b""}), "not listed: 'smuggled.py'"),
         (WheelSpec(files={}, record="gone.py,sha256=abc,1\n"), "not listed"),
         (WheelSpec(files={"a.py": b""}, record="a.py,md5=abc,0\n"), "no hash of SHA-256"),
         (WheelSpec(files={"a.py": b""}, record="a.py,sha256=abc,0\na.py,sha256=abc,0\n"), "listed twice"),
