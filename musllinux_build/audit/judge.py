@@ -69,9 +69,14 @@ def examine(
     search: Search = EVERYWHERE,
     policies: Policies | None = None,
 ) -> Subject:
-    """What the rules look at; libraries are searched in ``sysroot`` too when there is one."""
+    """What the rules look at; libraries are searched in ``sysroot`` too when there is one.
+
+    Raises:
+        UsageError: ``floor`` is older than any musl we know of.
+    """
     policies = policies or load_policies()
     table, closure = policies.table(arch), trace(inventory, arch, sysroot, search)
+    table.check_known(floor)
     return Subject(
         name=wheel.name,
         wheel_tags=wheel.wheel_file.tags,

@@ -66,6 +66,12 @@ def _too_new(subject: Subject, symbol: str, version: MuslVersion) -> tuple[str, 
 def _unprovided(subject: Subject, symbol: str) -> tuple[str, str, str]:
     """Rule, what is wrong and what to do about a symbol that nothing defines."""
     gone = subject.table.removed.get(symbol)
+    if gone and subject.table.resolves_no_more(symbol):
+        return (
+            "symbol-not-provided",
+            f"a large-file name that the loader does not resolve since musl {gone}",
+            "Compile without _LARGEFILE64_SOURCE: the name without 64 is the same function",
+        )
     if gone:
         told = f"which musl exported by accident until {gone}"
         return "symbol-of-musl-internals", told, "Use the public interface of the C library"

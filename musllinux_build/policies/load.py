@@ -35,6 +35,22 @@ class SymbolTable:
     removed: Mapping[str, MuslVersion] = field(default_factory=dict)
     features: Mapping[str, MuslVersion] = field(default_factory=dict)
 
+    def check_known(self, floor: MuslVersion) -> None:
+        """Refuse a floor that nothing is recorded of.
+
+        Raises:
+            UsageError: ``floor`` is older than the oldest recorded musl.
+        """
+        if floor < self.oldest:
+            raise UsageError(
+                f"nothing is known of musl {floor} on {self.arch.value}",
+                resolution=f"The oldest recorded musl is {self.oldest}: measure against that one or a newer one.",
+            )
+
+    def resolves_no_more(self, name: str) -> bool:
+        """Whether ``name`` is a large-file name of a function that is there, which newer loaders do not resolve."""
+        return name in self.removed and "64" in name and name.replace("64", "", 1) in self.since
+
     def provided_at(self, floor: MuslVersion) -> frozenset[str]:
         """The symbols a library can bind to on every musl from ``floor`` on."""
         return frozenset(name for name, version in self.since.items() if version <= floor)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
+from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError
 from musllinux_build.policies.check import check
@@ -321,3 +322,22 @@ def test_names_of_policies() -> None:
     audited_only = small(release(1, "1.2.2", "a")).policies().row(Policy.MUSLLINUX_1_2)
     with pytest.raises(UsageError, match="has no image"):
         _ = audited_only.base
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+def test_a_large_file_name_that_no_newer_loader_resolves(arch: Arch, tmp_path: Path) -> None:
+    # get_lfs64 of musl 1.2.4 copies at most 16 characters of the name, and this one has 17.
+    assert load_table(arch).resolves_no_more("posix_fallocate64")
+    assert not load_table(arch).resolves_no_more("dummy_lock")
+    files = {module_name(arch): extension(arch, undefined=["posix_fallocate64", "posix_fadvise64"])}
+    (finding,) = judge_wheel(put_wheel(tmp_path, files, arch)).errors
+    assert (finding.rule, finding.evidence) == ("symbol-not-provided", "posix_fallocate64")
+    assert "does not resolve since musl 1.2.4" in finding.message
+
+
+def test_a_floor_below_all_that_is_known(tmp_path: Path) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension(undefined=["getrandom"])})
+    assert not judge_wheel(path, floor=MuslVersion(1, 1, 16)).conforms
+    assert judge_wheel(path, floor=MuslVersion(1, 1, 20)).conforms
+    with pytest.raises(UsageError, match=r"nothing is known of musl 1\.1\.15 on x86_64"):
+        judge_wheel(path, floor=MuslVersion(1, 1, 15))

@@ -8,7 +8,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.policy import policy
 from musllinux_build.elf.facts import Hazard
 from musllinux_build.elf.reader import read_elf
-from musllinux_build.errors import ImageError, UsageError
+from musllinux_build.errors import EmulationError, ImageError, UsageError
 from musllinux_build.policies.corpus import SHIPPED
 from musllinux_build.policies.evidence import Evidence
 from musllinux_build.policies.probes import EXIT_STATUS, Probe, probe_program, symbol_program
@@ -178,10 +178,23 @@ def test_a_loader_is_run_where_it_is() -> None:
     assert engine.get(container, f"/{DIRECTORY}/probe") is not None
 
 
-def test_a_loader_that_does_not_run_here_is_an_answer(tmp_path: Path) -> None:
+def test_a_loader_that_does_not_run_here_is_an_answer() -> None:
     # elfgen's loader has no code: whatever the kernel makes of it, there is an end and no exception.
     with loader_here(find_loader(root())) as run:
         assert run(b"no program").status != EXIT_STATUS
+
+
+def test_an_architecture_that_the_kernel_does_not_execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = replace(find_loader(root(Arch.S390X)), content=b"of no format that any kernel executes")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with loader_here(foreign) as run, pytest.raises(EmulationError, match="does not execute s390x") as caught:
+        run(b"program")
+    assert "--no-run" in caught.value.resolution
+    emulator = tmp_path / "qemu-s390x"
+    emulator.write_text('#!/bin/sh\n[ "$(cat "$2")" = program ] && exit 42\n')
+    emulator.chmod(0o755)
+    with loader_here(foreign) as run:
+        assert [run(b"program").status, run(b"another").status] == [EXIT_STATUS, 1]
 
 
 def write_tar(path: Path, members: list[tarfile.TarInfo], contents: Mapping[str, bytes]) -> Path:
