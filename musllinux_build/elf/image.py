@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from sys import byteorder
-from typing import Literal
+from typing import Final, Literal
 
 from musllinux_build.errors import WheelError
 
 LONGEST_NAME = 8192
+CODES: Final[Mapping[int, Literal["H", "I", "Q"]]] = {2: "H", 4: "I", 8: "Q"}
+"""The array code of an unsigned number of so many bytes."""
+MANY_NAMES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +82,17 @@ class ElfImage:
 
     def numbers(self, view: memoryview, size: Literal[2, 4, 8]) -> array[int]:
         """The bytes of ``view`` as unsigned numbers in native order."""
-        numbers = array({2: "H", 4: "I", 8: "Q"}[size])
+        numbers = array(CODES[size])
         numbers.frombytes(view)
+        if self.order != byteorder:
+            numbers.byteswap()
+        return numbers
+
+    def column(self, table: memoryview, size: Literal[2, 4, 8], first: int, step: int) -> array[int]:
+        """Every ``step``-th unsigned number of ``size`` bytes from the ``first`` on, in native order."""
+        code = CODES[size]
+        numbers = array(code)
+        numbers.frombytes(table[: len(table) // size * size].cast(code)[first::step].tobytes())
         if self.order != byteorder:
             numbers.byteswap()
         return numbers
@@ -89,12 +103,37 @@ class ElfImage:
         return self.data[offset : offset + room]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StringTable:
     """DT_STRTAB. Names are decoded with surrogateescape, so that any byte survives a round trip."""
 
     path: str
     content: bytes
+
+    def names(self, offsets: Collection[int]) -> frozenset[str]:
+        """The strings at ``offsets``.
+
+        Raises:
+            WheelError: one starts or ends outside the table, or is absurdly long.
+        """
+        if len(offsets) < MANY_NAMES:
+            return frozenset(map(self.name, offsets))
+        if self._known.keys() >= set(offsets):
+            return frozenset(map(self._known.__getitem__, offsets))
+        # A name may be the tail of another one.
+        return frozenset(self._known[offset] if offset in self._known else self.name(offset) for offset in offsets)
+
+    @cached_property
+    def _known(self) -> Mapping[int, str]:
+        """Offset to string, of those that begin the table or follow a NUL.
+
+        Split at once, a hundred thousand names cost a tenth of looking for the end of each.
+        """
+        whole = self.content.decode("utf-8", "surrogateescape").split("\0")[:-1] if self.content.isascii() else []
+        if max(map(len, whole), default=0) >= LONGEST_NAME:
+            return {}
+        starts = accumulate(map((1).__add__, map(len, whole)), initial=0)
+        return dict(zip(starts, whole, strict=False))
 
     def name(self, offset: int) -> str:
         """The string at ``offset``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from musllinux_build.elf.image import ElfImage
 
@@ -38,11 +39,12 @@ def read_relocations(image: ElfImage, tables: Sequence[RelocationTable]) -> Relo
             continue
         entry = 3 if table.has_addend else 2
         count = table.size // (entry * image.word)
-        size = 8 if image.bits == 64 else 4
-        words = image.words(table.address, count * entry, size, "a relocation table")  # type: ignore[arg-type] # 4 or 8
-        # r_info is the second word of every entry; slicing keeps a million entries out of the interpreter's loop.
-        infos.update(words[1::entry])
-    asked = {(info >> shift, info & mask) for info in infos if info & mask}
+        size: Literal[4, 8] = 8 if image.bits == 64 else 4
+        view = image.at(table.address, count * entry * size, "a relocation table")
+        # r_info is the second word of every entry; a column keeps a million entries out of the interpreter's loop.
+        infos.update(image.column(view, size, 1, entry))
+    asked = [info for info in infos if info & mask]
     return Relocations(
-        symbols=frozenset(symbol for symbol, _ in asked if symbol), types=frozenset(kind for _, kind in asked)
+        symbols=frozenset(info >> shift for info in asked if info >> shift),
+        types=frozenset(info & mask for info in asked),
     )

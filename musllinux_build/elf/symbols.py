@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from struct import iter_unpack
 from typing import Literal
 
 from musllinux_build.elf.image import ElfImage, StringTable
@@ -14,6 +15,10 @@ BINDINGS = frozenset({GLOBAL, WEAK, UNIQUE})
 TLS, IFUNC = 6, 10
 # NOTYPE, OBJECT, FUNC, COMMON, TLS: OK_TYPES of musl's find_sym.
 TYPES = frozenset({0, 1, 2, 5, TLS})
+DEFINES = frozenset(binding << 4 | kind for binding in BINDINGS for kind in TYPES)
+OF_TLS = frozenset(binding << 4 | TLS for binding in BINDINGS)
+IFUNCS = frozenset(binding << 4 | IFUNC for binding in BINDINGS)
+"""Values of st_info: of definitions that are found, of those whose value may be 0, of indirect functions."""
 HIDDEN = 0x8000
 
 
@@ -47,33 +52,58 @@ def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used:
     count = max(_hashed_count(image, tags), max(used, default=-1) + 1)
     if not tags.symtab or not count:
         return Symbols(exports=frozenset(), undefined=frozenset(), weak=frozenset(), has_ifunc=False)
-    table = image.at(tags.symtab, count * size, "the dynamic symbol table")
-    hidden = _hidden(image, tags, count)
-    # Field order differs by class: st_name st_info st_other st_shndx st_value st_size / st_name st_value st_size ...
-    form, columns = ("IBBHQQ", (0, 1, 3, 4)) if image.bits == 64 else ("IIIBBH", (0, 3, 5, 1))
-    exports: set[str] = set()
-    undefined: set[str] = set()
-    weak: set[str] = set()
-    has_ifunc = False
-    for index, row in enumerate(iter_unpack(image.mark + form, table)):
-        name, info, section, value = (row[at] for at in columns)
-        binding, kind = info >> 4, info & 15
-        if binding not in BINDINGS:
-            continue
-        if not section:
-            if index in used:
-                (weak if binding == WEAK else undefined).add(strings.name(name))
-        elif kind == IFUNC:
-            has_ifunc = True
-        elif kind in TYPES and (value or kind == TLS) and index not in hidden:
-            exports.add(strings.name(name))
-    # Another entry of the same name may be weak; one strong reference is enough to fail.
+    rows = _columns(image, image.at(tags.symtab, count * size, "the dynamic symbol table"))
+    undefined: set[int] = set()
+    weak: set[int] = set()
+    for index in used:
+        binding = rows.infos[index] >> 4
+        if not rows.sections[index] and binding in BINDINGS:
+            (weak if binding == WEAK else undefined).add(rows.names[index])
+    strong = strings.names(undefined)
     return Symbols(
-        exports=frozenset(exports),
-        undefined=frozenset(undefined),
-        weak=frozenset(weak - undefined),
-        has_ifunc=has_ifunc,
+        exports=strings.names(_definitions(rows, _hidden(image, tags, count))),
+        undefined=strong,
+        # Another entry of the same name may be weak; one strong reference is enough to fail.
+        weak=strings.names(weak) - strong,
+        has_ifunc=any(info in rows.infos for info in IFUNCS)
+        and any(section and info in IFUNCS for info, section in zip(rows.infos, rows.sections, strict=True)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """A symbol table by columns: st_name, st_info, st_shndx and st_value of every symbol."""
+
+    names: array[int]
+    infos: bytes
+    sections: array[int]
+    values: array[int]
+
+
+def _columns(image: ElfImage, table: memoryview) -> _Columns:
+    # Field order differs by class: st_name st_info st_other st_shndx st_value st_size / st_name st_value st_size ...
+    if image.bits == 64:
+        return _Columns(
+            names=image.column(table, 4, 0, 6),
+            infos=bytes(table[4::24]),
+            sections=image.column(table, 2, 3, 12),
+            values=image.column(table, 8, 1, 3),
+        )
+    return _Columns(
+        names=image.column(table, 4, 0, 4),
+        infos=bytes(table[12::16]),
+        sections=image.column(table, 2, 7, 8),
+        values=image.column(table, 4, 1, 4),
+    )
+
+
+def _definitions(rows: _Columns, hidden: frozenset[int]) -> set[int]:
+    """The st_name of every symbol that another object can find."""
+    every: Iterable[tuple[int, int, int, int]]
+    every = zip(rows.names, rows.infos, rows.sections, rows.values, strict=True)
+    if hidden:
+        every = (row for index, row in enumerate(every) if index not in hidden)
+    return {name for name, info, section, value in every if section and info in DEFINES and (value or info in OF_TLS)}
 
 
 def _hidden(image: ElfImage, tags: DynamicTags, count: int) -> frozenset[int]:
@@ -81,6 +111,8 @@ def _hidden(image: ElfImage, tags: DynamicTags, count: int) -> frozenset[int]:
     if not tags.versym:
         return frozenset()
     versions = image.numbers(image.at(tags.versym, count * 2, "the symbol version table"), 2)
+    if max(versions, default=0) < HIDDEN:
+        return frozenset()
     return frozenset(index for index, version in enumerate(versions) if version & HIDDEN)
 
 

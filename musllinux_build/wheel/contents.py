@@ -19,6 +19,9 @@ from musllinux_build.wheel.metadata import WheelFile
 from musllinux_build.wheel.record import SIGNATURES, RecordEntry, check_content, check_listing, parse_record
 from musllinux_build.wheel.source import Source
 
+LARGEST_TEXT = 64 << 20
+"""Of WHEEL and RECORD, in bytes: some hundred thousand rows."""
+
 
 class Scratch(threading.local):
     """Each thread's memory for one content after the other; fresh pages would cost as much as hashing them."""
@@ -26,22 +29,16 @@ class Scratch(threading.local):
     KEPT = 8 << 20
 
     def __init__(self) -> None:
-        self._kept = bytearray(0)
+        self._kept = mmap(-1, self.KEPT)
 
     @contextmanager
-    def room(self, size: int) -> Iterator[bytearray | mmap]:
+    def room(self, size: int) -> Iterator[mmap]:
         """At least ``size`` bytes; pages of their own, given back at once, for more than is worth keeping."""
-        if size > self.KEPT:
-            with mmap(-1, size) as room:
-                yield room
+        if size <= self.KEPT:
+            yield self._kept
             return
-        if size > len(self._kept):
-            self._kept = bytearray(min(self.KEPT, 2 * size))
-        yield self._kept
-
-
-LARGEST_TEXT = 64 << 20
-"""Of WHEEL and RECORD, in bytes: some hundred thousand rows."""
+        with mmap(-1, size) as room:
+            yield room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
