@@ -70,12 +70,12 @@ def edit_elf(content: bytes | bytearray, edit: ElfEdit, path: str) -> bytearray:
     if edit.expand_relr:
         _plan_relocations(layout, draft)
     keep, end = place_tables(layout, draft)
-    result = bytearray(content)
-    if (keep, end) != (len(content), len(content)):
-        del result[keep:]
-        result += bytes(end - keep)
-    for offset, part in draft.writes:
-        result[offset : offset + len(part)] = part
+    result = bytearray(end)
+    # Through views, because an assignment to a bytearray's slice first makes a copy of what it is given.
+    with memoryview(result) as target, memoryview(content) as source:
+        target[:keep] = source[:keep]
+        for offset, part in draft.writes:
+            target[offset : offset + len(part)] = part
     return result
 
 
