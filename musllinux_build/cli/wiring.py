@@ -7,8 +7,8 @@ from pathlib import Path
 
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.adapters.host_fetch import HostFetch
-from musllinux_build.adapters.patchelf import find_patcher
 from musllinux_build.arch import Arch
+from musllinux_build.audit.apply import built_in
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
 from musllinux_build.builds.workshop import Supply
@@ -72,7 +72,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         stock=stock,
         toolchain=toolchain,
         apk_mirror=repository,
-        patcher=find_patcher(),
+        patcher=built_in,
         sysroot=lambda container: ContainerSysroot(engine, container),
     )
 

@@ -1,18 +1,14 @@
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from musllinux_build.adapters.patchelf import Patchelf, edit_options
-from musllinux_build.adapters.process import Completed
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.cli.audit import audit
-from musllinux_build.elf.edit import ElfEdit
-from musllinux_build.errors import RepairError, UsageError, WheelError
+from musllinux_build.errors import UsageError, WheelError
 from tests.elfgen import Obj, build
 from tests.unit.auditing import extension, module_name, put_wheel
 
@@ -149,30 +145,3 @@ def test_links_never_lead_out_of_the_root(tmp_path: Path) -> None:
         assert sysroot.read(path) is None
     with pytest.raises(UsageError):
         DirectorySysroot(tmp_path / "secret")
-
-
-def test_patchelf_is_told_what_to_do() -> None:
-    edit = ElfEdit(soname="new.so", needed=(("a", "b"),), search_path="$ORIGIN")
-    assert edit_options(edit) == (
-        ("--remove-rpath",),
-        ("--force-rpath", "--set-rpath", "$ORIGIN"),
-        ("--set-soname", "new.so", "--replace-needed", "a", "b"),
-    )
-    assert edit_options(ElfEdit(search_path=None)) == (("--remove-rpath",),)
-    added = ElfEdit(add_needed=("c.so",), clear_exec_stack=True)
-    assert edit_options(added) == (("--add-needed", "c.so", "--clear-execstack"),)
-    with pytest.raises(RepairError, match="DT_RELR"):
-        Patchelf(lambda argv: pytest.fail(str(argv)), "patchelf")(b"", ElfEdit(expand_relr=True))
-
-
-def test_patchelf_failures_are_explained() -> None:
-    def run(argv: Sequence[str]) -> Completed:
-        Path(argv[-1]).write_bytes(b"edited")
-        failed = int("--set-rpath" in argv)
-        return Completed(argv=tuple(argv), returncode=failed, stdout=b"", stderr=b"no room")
-
-    patcher = Patchelf(run, "patchelf")
-    assert patcher(b"object", ElfEdit(soname=None, needed=(), search_path=None)) == b"edited"
-    with pytest.raises(RepairError) as caught:
-        patcher(b"object", ElfEdit(soname=None, needed=(), search_path="$ORIGIN"))
-    assert "no room" in caught.value.details
