@@ -106,6 +106,20 @@ def parse_installed(content: bytes) -> Mapping[str, Owned]:
     return files
 
 
+def parse_packages(content: bytes) -> tuple[ApkPackage, ...]:
+    """Every installed package, also one without files, sorted by name."""
+    found = set()
+    for block in content[:LARGEST].split(b"\n\n"):
+        fields = dict[str, str]()
+        for line in _lines(block):
+            letter, _, value = line.partition(":")
+            if letter in FORMS and letter not in fields:
+                fields[letter] = value if FORMS[letter].fullmatch(value) else ""
+        if package := _package(fields):
+            found.add(package)
+    return tuple(sorted(found, key=lambda package: (package.name, package.version)))
+
+
 def _lines(content: bytes) -> list[str]:
     lines = content.decode("utf-8", "replace").split("\n")
     return [line for line in lines if len(line) <= LONGEST_LINE]

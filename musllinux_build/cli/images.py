@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,29 @@ from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
+from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
-from musllinux_build.errors import ImageError, UsageError, near_miss
+from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.build import build_image, file_sha256
 from musllinux_build.images.lock import Lock, format_lock
 from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
-from musllinux_build.images.recipe import apk_branch
-from musllinux_build.images.reference import DEFAULT_REGISTRY
+from musllinux_build.images.package import LOCK_LABEL
+from musllinux_build.images.recipe import apk_branch, lock_digest
+from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies, read_lock
-from musllinux_build.policy import Policy, known_policies
+from musllinux_build.images.targets import chosen_targets
+from musllinux_build.policy import Policy
+from musllinux_build.ports import PYTHONS_LABEL, Engine
 from musllinux_build.shipped import shipped
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def images() -> None:
-    """Lock, build and verify the images that wheels are built in."""
+    """Lock, build, verify and publish the images that wheels are built in."""
 
 
 images.add_command(verify_command)
+images.add_command(publish_command)
 
 
 @images.command()
@@ -50,7 +56,7 @@ def build(**given: Any) -> int:
         fetch=HostFetch(cache=cache_directory() / "downloads"),
     )
     lines = progress(given["verbose"], given["quiet"])
-    targets = _targets(supplies.lock, given["policy"], given["arch"])
+    targets = chosen_targets(supplies.lock, given["policy"], given["arch"])
     names = {"pythons": given["python"], "registry": given["registry"]}
     with signals_as_errors(), closing(Session(connect(), lines)) as session:
         for policy, arch in targets:
@@ -59,27 +65,47 @@ def build(**given: Any) -> int:
     return 0
 
 
-def _targets(lock: Lock, policies: Sequence[str], archs: Sequence[str]) -> list[tuple[Policy, Arch]]:
-    """What the lock has packages for, as far as it is asked for.
+@images.command("list")
+@option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@supply_options
+def list_command(**given: Any) -> int:
+    """Say which images the lock describes, and which of them are built."""
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
 
-    Raises:
-        UsageError: a name is not known, or nothing is left.
-    """
-    names = [policy.value for policy in known_policies()], [arch.value for arch in Arch]
-    for words, known in zip((policies, archs), names, strict=True):
-        for word in words:
-            if word not in known:
-                raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
-    there = [(row.policy, row.arch) for row in lock.apks]
-    chosen = [
-        (policy, arch)
-        for policy, arch in there
-        if (not policies or policy.value in policies) and (not archs or arch.value in archs)
+    chosen = {name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")}
+    supplies = Supplies.chosen(**chosen)
+    try:
+        engine: Engine | None = connect()
+    except EngineError:
+        engine = None
+    rows = [
+        _listed(engine, given["registry"], target, supplies.lock) for target in chosen_targets(supplies.lock, (), ())
     ]
-    if not chosen:
-        known_tags = ", ".join(policy.platform_tag(arch) for policy, arch in there)
-        raise UsageError("the lock has no packages for what is asked", resolution=f"It has {known_tags}.")
-    return chosen
+    if given["as_json"]:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        state = "not built" if not row["built"] else "built" if row["current"] else "built from another lock"
+        click.echo(f"{row['image']:56} musl {row['musl']:12} {state} {row['pythons']}".rstrip())
+    return 0
+
+
+def _listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], lock: Lock) -> dict[str, Any]:
+    """One image of the lock, as the list shows it."""
+    policy, arch = target
+    reference = image_reference(registry, policy, arch)
+    info = engine.image(reference) if engine is not None else None
+    return {
+        "image": reference,
+        "policy": policy.value,
+        "arch": arch.value,
+        "musl": policy.row.musl_package,
+        "alpine": policy.row.base,
+        "pythons": info.labels.get(PYTHONS_LABEL, "") if info else "",
+        "built": info.id if info else None,
+        "current": info is not None and info.labels.get(LOCK_LABEL) == lock_digest(lock),
+    }
 
 
 @images.command("lock")

@@ -19,6 +19,7 @@ from musllinux_build.policy import Policy, known_policies
 
 SCHEMA = 1
 UNMEASURED = "unmeasured"
+LAST_SECOND = 0xFFFFFFFF
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+_.-]*(=[0-9][\w.]*-r\d+)?")
@@ -106,8 +107,9 @@ class ApkRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """All rows, in the file's order."""
+    """All rows, in the file's order. ``clock`` dates every file of an image (seconds since 1970, UTC)."""
 
+    clock: int = 0
     bases: tuple[BaseRow, ...] = ()
     builders: tuple[BuilderRow, ...] = ()
     sources: tuple[SourceRow, ...] = ()
@@ -292,6 +294,9 @@ def parse_lock(text: str, name: str = "lock") -> Lock:
     problems: list[str] = []
     if document.pop("schema", None) != SCHEMA:
         problems.append(f"schema: is not {SCHEMA}")
+    clock = document.pop("clock", 0)
+    if not isinstance(clock, int) or isinstance(clock, bool) or not 0 <= clock <= LAST_SECOND:
+        problems.append("clock: is no number of seconds since 1970")
 
     def rows(key: str, read: Callable[[_Table], T]) -> tuple[T, ...]:
         found = []
@@ -306,6 +311,7 @@ def parse_lock(text: str, name: str = "lock") -> Lock:
         return tuple(found)
 
     lock = Lock(
+        clock=clock,
         bases=rows("base", _base),
         builders=rows("builder", _builder),
         sources=rows("source", _source),
@@ -353,7 +359,7 @@ def format_lock(lock: Lock) -> str:
         ("wheel", lock.wheels),
         ("apk", lock.apks),
     ]
-    parts = [f"schema = {SCHEMA}\n"]
+    parts = [f"schema = {SCHEMA}\nclock = {lock.clock}\n"]
     for name, rows in tables:
         for row in rows:
             values = {key: getattr(row, key) for key in row.__dataclass_fields__}  # type: ignore[attr-defined] # rows

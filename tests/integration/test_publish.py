@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from musllinux_build.adapters.docker_sdk import stored_credentials
+from musllinux_build.adapters.docker_sdk import DockerEngine, stored_credentials
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError
+from musllinux_build.images.oci import INDEX, Layout, canonical
 from musllinux_build.images.publish import plan_publication, publish
 from tests.fakes import ListProgress
+from tests.integration.conftest import Tool
 from tests.lab.commands import run
 from tests.lab.registry import ensure_program, serving
 from tests.unit.test_images_publish import SBOM, an_image
@@ -54,6 +56,39 @@ def test_an_index_and_its_images_arrive_as_they_were(registry: str, tmp_path: Pa
         described = json.loads(client.manifest(f"{registry}/ours/musllinux_1_2", about["digest"]) or b"{}")
         assert described["subject"]["digest"] == image.manifest.digest
         assert described["layers"][0]["mediaType"] == SBOM.media_type
+
+
+def test_published_images_are_pulled_by_their_index(
+    registry: str, tool: Tool, docker: DockerEngine, offline: Path | None, tmp_path: Path
+) -> None:
+    made = tool("images", "build", "--arch", "x86_64", "--policy", "musllinux_1_2")
+    assert made.status == 0, made.everything
+    where, layout = f"{registry}/pulled", tmp_path / "layout"
+    options = ["--plain-http", "--allow-unmeasured", "--arch", "x86_64", "--policy", "musllinux_1_2"]
+    options += ["--registry", where, "--tag", "t1", "--layout", str(layout)]
+    planned = tool("images", "publish", *options, "--dry-run")
+    assert (planned.status, planned.out.count("tag t1")) == (0, 2), planned.everything
+    sent = tool("images", "publish", *options)
+    assert sent.status == 0, sent.everything
+    (manifest,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    config = Layout(root=layout).read_json(manifest["digest"])["config"]["digest"]
+    for name in (f"{where}/musllinux_1_2:t1", f"{where}/musllinux_1_2_x86_64:t1"):
+        try:
+            pulled = docker.pull(name, Arch.X86_64.oci_platform)
+            assert (pulled.id, pulled.entrypoint) == (config, ("manylinux-entrypoint",))
+        finally:
+            docker.remove_image(name)
+    again = tool("images", "publish", *options, "-v")
+    assert again.status == 0, again.everything
+    assert (layout / "index.json").read_bytes() == canonical(
+        {"manifests": [manifest], "mediaType": INDEX, "schemaVersion": 2}
+    )
+
+
+def test_a_lock_with_unmeasured_values_is_not_published(tool: Tool) -> None:
+    refused = tool("images", "publish", "--dry-run")
+    assert refused.status == 2, refused.everything
+    assert "nobody has measured" in refused.err
 
 
 def test_what_a_registry_refuses_is_told_and_not_tried_again(registry: str, tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""``musllinux-build images publish``: built images to registries, or to a directory in the OCI layout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from musllinux_build.adapters.registry import HttpRegistry
+from musllinux_build.builds.session import Session, signals_as_errors
+from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
+from musllinux_build.errors import ImageError, UsageError
+from musllinux_build.images.describe import HOME
+from musllinux_build.images.lock import UNMEASURED, Lock, format_lock
+from musllinux_build.images.oci import Layout
+from musllinux_build.images.package import package_image
+from musllinux_build.images.publish import Image, Kind, plan_publication, publish
+from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.images.supplies import Supplies
+from musllinux_build.images.targets import chosen_targets
+from musllinux_build.ports import Progress
+
+
+@click.command("publish")
+@option("--policy", multiple=True, help="Only this policy. Repeatable.")
+@option("--arch", multiple=True, help="Only this architecture. Repeatable.")
+@option("--registry", multiple=True, help=f"Where to: {DEFAULT_REGISTRY} by default. Repeatable.")
+@option("--built-as", default=DEFAULT_REGISTRY, show_default=True, help="What the local images are called after.")
+@option("--tag", multiple=True, help="Tags (default: the date, as 2026.11.22-1, and latest). Repeatable.")
+@option("--layout", type=click.Path(file_okay=False, path_type=Path), help="Also keep the OCI layout here.")
+@option("--builder", default=HOME, help="The URI of whoever builds, for the provenance.")
+@click.option("--plain-http", is_flag=True, help="Speak HTTP, to a registry on this machine.")
+@click.option("--allow-unmeasured", is_flag=True, help="Publish although the lock is not wholly measured (for tests).")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@supply_options
+@verbosity_options
+def publish_command(**given: Any) -> int:
+    """Push images by digest, then an index per policy, tags last; what is there already is not sent again."""
+    from musllinux_build.adapters.docker_sdk import connect, stored_credentials  # noqa: PLC0415 - start-up
+
+    chosen = {name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")}
+    lock = Supplies.chosen(**chosen).lock
+    if not given["allow_unmeasured"]:
+        refuse_unmeasured(lock)
+    lines = progress(given["verbose"], given["quiet"])
+    registry = HttpRegistry(stored_credentials, plain=given["plain_http"])
+    with TemporaryDirectory(prefix="musllinux-build-") as scratch, signals_as_errors():
+        layout = Layout(root=given["layout"] or Path(scratch))
+        with closing(Session(connect(), lines)) as session:
+            images = _packaged(session, lock, layout, given, lines)
+        layout.write_index([image.manifest for image in images])
+        for where in given["registry"] or (DEFAULT_REGISTRY,):
+            steps = plan_publication(images, where, given["tag"] or default_tags(time.time()))
+            if given["dry_run"]:
+                for step in steps:
+                    click.echo(step.line())
+                continue
+            with lines.step(f"publish to {where}"):
+                changed = publish(steps, registry, lines)
+            for step in steps:
+                if step.kind is Kind.TAG:
+                    click.echo(f"{step.repository}:{step.reference} {step.about}")
+            lines.note(f"{where}: {changed} of {len(steps)} steps changed something")
+    return 0
+
+
+def _packaged(session: Session, lock: Lock, layout: Layout, given: Any, lines: Progress) -> Sequence[Image]:
+    targets = chosen_targets(lock, given["policy"], given["arch"])
+    images = []
+    for policy, arch in targets:
+        reference = image_reference(given["built_as"], policy, arch)
+        if session.engine.image(reference) is None and not (given["policy"] or given["arch"]):
+            lines.warn(f"{reference} is not built and is left out")
+            continue
+        with lines.step(f"layout of {policy.platform_tag(arch)}"):
+            images.append(
+                package_image(session.engine, reference, (policy, arch), lock, layout, builder=given["builder"])
+            )
+    if not images:
+        raise ImageError("no image is built", resolution="Build them: musllinux-build images build")
+    return images
+
+
+def refuse_unmeasured(lock: Lock) -> None:
+    """What is published was made of nothing that nobody measured.
+
+    Raises:
+        UsageError: the lock has such values.
+    """
+    if count := format_lock(lock).count(f'"{UNMEASURED}"'):
+        raise UsageError(
+            f"the lock has {count} value(s) that nobody has measured",
+            resolution="Measure them where the mirrors are reachable: musllinux-build images lock --update",
+        )
+
+
+def default_tags(now: float) -> tuple[str, str]:
+    """The date, as the reference images write it, and ``latest``."""
+    return time.strftime("%Y.%m.%d-1", time.gmtime(now)), "latest"
