@@ -36,10 +36,10 @@ def run_arch(engine: Engine, arch: Arch, wheels: dict[Pinned, Path], unread: dic
             except WheelError as error:
                 unread[wheel.filename] = error.brief
                 continue
-            cells += compare({wheel.filename: examined}, benches)
+            cells += compare({wheel.filename: examined}, benches, compiler)
             print(f"{time.monotonic() - began:6.1f} s {wheel.filename}", file=sys.stderr, flush=True)
         made = {row.name: examine_wheel(*build_fixture(row, compiler)) for row in fixtures(arch)}
-        return tuple(cells), compare(made, benches)
+        return tuple(cells), compare(made, benches, compiler)
 
 
 def main() -> int:

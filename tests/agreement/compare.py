@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from musllinux_build.audit.symbols import PYTHON_API
 from musllinux_build.wheel.layout import OUTSIDE, SITE, shown_path
-from tests.agreement.loaders import Bench, Outcome, Release
+from tests.agreement.loaders import Bench, Compiler, Outcome, Release
 from tests.agreement.verdicts import Examined, Said
-from tests.elfgen import Obj, build
 
 PYTHON = "python-stub.so"
 HOME = "w"
@@ -41,9 +40,11 @@ class Cell:
         return self.said.fine == self.outcome.loads
 
 
-def compare(subjects: Mapping[str, Examined], benches: Mapping[Release, Bench]) -> tuple[Cell, ...]:
+def compare(subjects: Mapping[str, Examined], benches: Mapping[Release, Bench], compiler: Compiler) -> tuple[Cell, ...]:
     """The cells of some wheels, by their names: each object, and the wheel as the sum of what the outside opens."""
-    files = {path: content for place, one in _placed(subjects) for path, content in _installed(one, place).items()}
+    files = {
+        path: content for place, one in _placed(subjects) for path, content in _installed(one, place, compiler).items()
+    }
     arguments = [argument for place, one in _placed(subjects) for argument in _arguments(one, place)]
 
     def load(bench: Bench) -> tuple[Outcome, ...]:
@@ -85,9 +86,9 @@ def _followed(examined: Examined, path: str) -> bool:
     return any(path in loaded for loaded in examined.subject.closure.loads.values())
 
 
-def _installed(examined: Examined, place: str) -> dict[str, bytes]:
+def _installed(examined: Examined, place: str, compiler: Compiler) -> dict[str, bytes]:
     """Every object, every file a loader may meet while it searches, and the stand-in for CPython."""
-    files = {f"{place}/{PYTHON}": build(Obj(arch=examined.arch, exports=python_names(examined)))}
+    files = {f"{place}/{PYTHON}": compiler.stand_in(python_names(examined))}
     for path, member in examined.subject.inventory.members.items():
         if path in examined.subject.inventory.objects or ".so" in posixpath.basename(path):
             files[f"{place}/{_relative(path)}"] = examined.wheel.read(member)

@@ -6,6 +6,7 @@ those of a build; objects are copied in and only the loader's words come out.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tarfile
@@ -30,6 +31,11 @@ PLACE = "/load"
 INSTALLED = re.compile(r"^P:musl\nV:(\S+)$", re.MULTILINE)
 
 
+CALLED_PYTHON = 96
+DATA = re.compile(r"^_?PyExc_|_Type$|Struct$|Object$|^_?Py\w*(?:Flag|_Runtime|Version)$")
+"""Names of CPython that are objects, not functions; the address is all that matters of most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What the loader did with one object: ``loaded``, ``refused`` with its ``words``, or ``died`` of a signal."""
@@ -43,7 +49,9 @@ class Outcome:
         return self.what == "loaded"
 
     def __str__(self) -> str:
-        return {"loaded": "loaded", "died": f"died of signal {self.number}"}.get(self.what, self.words)
+        if self.what == "loaded":
+            return f"loaded {self.words}" if self.number == CALLED_PYTHON else "loaded"
+        return f"died of signal {self.number}" if self.what == "died" else self.words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +120,21 @@ class Compiler:
         freestanding = ("-nostdlib", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-Os")
         commands.run([self.tools / "cc", *freestanding, *words], cwd=self.directory)
 
+    def stand_in(self, names: Sequence[str]) -> bytes:
+        """A library with these names of CPython: data that may be written, functions that end the process.
+
+        Some constructors of C++ extensions call the interpreter; by then the loader has done its part.
+        """
+        data = [f"long {name}[64];\n" for name in names if DATA.search(name)]
+        functions = [f"void {name}(void) {{ _exit({CALLED_PYTHON}); }}\n" for name in names if not DATA.search(name)]
+        text = "".join(["void _exit(int);\n", *data, *functions])
+        place = self.directory / f"python-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if not place.exists():
+            source = place.with_suffix(".c")
+            source.write_text(text)
+            self.run("-shared", "-fPIC", source, "-o", place)
+        return place.read_bytes()
+
     def load_program(self) -> bytes:
         """``load.c`` for this architecture, linked against the oldest loader there is."""
         oldest = releases(self.arch)[0]
@@ -154,6 +177,8 @@ class Bench:
 
 def _outcome(argument: str, outcome: str, number: str, words: str) -> Outcome:
     words = words.strip()
+    if argument.startswith("d:") and outcome == "refused" and int(number) == CALLED_PYTHON:
+        return Outcome(what="loaded", number=CALLED_PYTHON, words="until a constructor called the interpreter")
     if argument.startswith("x:") and outcome != "died":
         # A program that started may end as it likes; what the loader or the kernel refuses never starts.
         refused = number == "127" and re.match(r"Error (?:loading|relocating)|execve: ", words)
@@ -168,7 +193,7 @@ def _outcome(argument: str, outcome: str, number: str, words: str) -> Outcome:
 def bench(engine: Engine, release: Release, program: bytes) -> Iterator[Bench]:
     """A container of ``release``, removed afterwards."""
     spec = ContainerSpec(
-        image=_base(engine, release), platform=release.arch.oci_platform, purpose="agreement", network=False
+        image=base_image(engine, release), platform=release.arch.oci_platform, purpose="agreement", network=False
     )
     container = engine.create(spec)
     try:
@@ -179,7 +204,8 @@ def bench(engine: Engine, release: Release, program: bytes) -> Iterator[Bench]:
         engine.remove(container)
 
 
-def _base(engine: Engine, release: Release) -> str:
+def base_image(engine: Engine, release: Release) -> str:
+    """The stock root as an image, made when it is not there."""
     tag = f"musllinux-build/agreement:{release.release}-{release.arch.value}"
     if engine.image(tag) is None:
         engine.build(

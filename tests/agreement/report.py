@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from musllinux_build.arch import Arch
 from tests.agreement.closed import REASONS, excuses
 from tests.agreement.compare import Cell
-from tests.agreement.loaders import Release
+from tests.agreement.loaders import CALLED_PYTHON, Release
 
 HEAD = """\
 # Agreement with real loaders
@@ -93,6 +93,10 @@ def _counts(wheels: Sequence[Cell], fixtures: Sequence[Cell]) -> str:
         ]
         lines.append(f"| {title} | {' | '.join(map(str, numbers))} |\n")
     lines.append("\nA cell is one object, or one wheel as a whole, on one release of Alpine.\n")
+    called = sum(cell.outcome.number == CALLED_PYTHON and bool(cell.object) for cell in (*wheels, *fixtures))
+    lines.append(
+        f"\nLoaded until a constructor called the interpreter, which was not there: {called} of these cells.\n"
+    )
     return "".join(lines)
 
 
