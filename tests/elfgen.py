@@ -17,7 +17,10 @@ RELOCATIONS = {
     Arch.S390X: (10, 56, 61, True),
     Arch.ARMV7L: (21, 19, 160, False),
 }
-LOAD, DYNAMIC, INTERP, STACK = 1, 2, 3, 0x6474E551
+LOAD, DYNAMIC, INTERP, NOTE, TLS, STACK = 1, 2, 3, 4, 7, 0x6474E551
+ARM_ATTRIBUTES = 0x70000003
+FAR = 0x200000
+"""Where a second PT_LOAD begins, besides its skew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,21 @@ class Obj:
     gnu_hash: bool = False
     flags: int | None = None
     kind: int = 3
+    machine: int | None = None
+    relocations: Sequence[int] = ()
+    """Further relocations by type, of no symbol."""
+    dynamic: Sequence[tuple[int, int]] = ()
+    """Further entries of the dynamic section."""
+    no_hash: bool = False
+    notes: bytes = b""
+    """The content of a PT_NOTE."""
+    stack_size: int = 0
+    thread_data: int = 0
+    """p_memsz of a PT_TLS; 0 for none."""
+    skew: int = 0
+    """By how much the address of a second PT_LOAD disagrees with its offset."""
+    attributes: bytes = b""
+    """The content of a section .ARM.attributes."""
     padding: bytes = b""
 
 
@@ -95,7 +113,7 @@ def build(obj: Obj) -> bytes:
     """The bytes of ``obj``."""
     writer = _Writer(obj)
     has_interp = obj.interp is not None
-    headers = 3 + has_interp
+    headers = 3 + sum(map(bool, (has_interp, obj.notes, obj.thread_data, obj.skew)))
     header_size, program_size = (64, 56) if writer.word == 8 else (52, 32)
     writer.content += b"\0" * (header_size + headers * program_size)
     interp = writer.put((obj.interp or "").encode() + b"\0") if has_interp else 0
@@ -107,17 +125,26 @@ def build(obj: Obj) -> bytes:
         writer.tags += [(36, writer.put(writer.words(64))), (35, writer.word), (37, writer.word)]
     if obj.textrel:
         writer.tags.append((22, 0))
+    writer.tags += obj.dynamic
+    notes = writer.put(obj.notes)
     writer.tags += [(5, writer.put(bytes(writer.strings))), (10, len(writer.strings)), (0, 0)]
     dynamic = writer.put(b"".join(writer.words(tag, value) for tag, value in writer.tags))
     dynamic_size = len(writer.content) - dynamic
     writer.content += obj.padding
     size = len(writer.content)
-    segments = [
-        (LOAD, 7, 0, size),
-        (DYNAMIC, 6, dynamic, dynamic_size),
-        (STACK, 7 if obj.exec_stack else 6, 0, 0),
-        *([(INTERP, 4, interp, len(obj.interp or "") + 1)] if has_interp else []),
+    segments: list[tuple[int, int, int, int, int]] = [
+        (LOAD, 7, 0, 0, size),
+        (DYNAMIC, 6, dynamic, dynamic, dynamic_size),
+        (STACK, 7 if obj.exec_stack else 6, 0, 0, 0),
     ]
+    if has_interp:
+        segments.append((INTERP, 4, interp, interp, len(obj.interp or "") + 1))
+    if obj.notes:
+        segments.append((NOTE, 4, notes, notes, len(obj.notes)))
+    if obj.thread_data:
+        segments.append((TLS, 4, dynamic, dynamic, 0))
+    if obj.skew:
+        segments.append((LOAD, 6, dynamic, dynamic + FAR + obj.skew, writer.word))
     return _with_headers(writer, segments, header_size, program_size)
 
 
@@ -136,13 +163,16 @@ def _put_symbols(writer: _Writer) -> None:
     relocations = b"".join(writer.relocation(index, glob_dat) for index in range(1, len(asked) + 1))
     relocations += writer.relocation(0, tpoff) if obj.initial_exec else b""
     relocations += writer.relocation(0, irelative) if obj.irelative else b""
+    relocations += b"".join(writer.relocation(0, kind) for kind in obj.relocations)
     writer.tags.append((6, writer.put(b"".join(rows))))
     if relocations:
         writer.tags += [(7 if addends else 17, writer.put(relocations)), (8 if addends else 18, len(relocations))]
     if obj.hidden:
         versions = [0x8002 if first + len(obj.exports) <= row < first + len(defined) else 1 for row in range(len(rows))]
         writer.tags.append((0x6FFFFFF0, writer.put(writer.number(f"{len(versions)}H", *versions))))
-    if obj.gnu_hash:
+    if obj.no_hash:
+        pass
+    elif obj.gnu_hash:
         chain = [2] * (len(rows) - first - 1) + [3]
         has_any = len(rows) > first
         table = writer.number("4I", 1, first, 1, 0) + writer.words(0)
@@ -171,16 +201,26 @@ def _put_versions(writer: _Writer) -> None:
 
 
 def _with_headers(
-    writer: _Writer, segments: Sequence[tuple[int, int, int, int]], header_size: int, program_size: int
+    writer: _Writer, segments: Sequence[tuple[int, int, int, int, int]], header_size: int, program_size: int
 ) -> bytes:
     row, obj = writer.row, writer.obj
     flags = row.flags_value if obj.flags is None else obj.flags
     identity = b"\x7fELF" + bytes([2 if writer.word == 8 else 1, 1 if row.order == "little" else 2, 1]) + b"\0" * 9
-    header = identity + writer.number("HHI", obj.kind, row.machine, 1) + writer.words(0, header_size, 0)
-    header += writer.number("IHHHHHH", flags, header_size, program_size, len(segments), 0, 0, 0)
-    for kind, mode, offset, size in segments:
+    machine = row.machine if obj.machine is None else obj.machine
+    content, sections = bytes(writer.content), 2 if obj.attributes else 0
+    table = len(content) + len(obj.attributes) if sections else 0
+    header = identity + writer.number("HHI", obj.kind, machine, 1) + writer.words(0, header_size, table)
+    header += writer.number(
+        "IHHHHHH", flags, header_size, program_size, len(segments), 40 * bool(sections), sections, 0
+    )
+    for kind, mode, offset, address, size in segments:
+        memory = {STACK: obj.stack_size, TLS: obj.thread_data}.get(kind, size)
         if writer.word == 8:
-            header += writer.number("IIQQQQQQ", kind, mode, offset, offset, offset, size, size, 8)
+            header += writer.number("IIQQQQQQ", kind, mode, offset, address, address, size, memory, 8)
         else:
-            header += writer.number("IIIIIIII", kind, offset, offset, offset, size, size, mode, 8)
-    return header + bytes(writer.content[len(header) :])
+            header += writer.number("IIIIIIII", kind, offset, address, address, size, memory, mode, 8)
+    whole = header + content[len(header) :]
+    if not sections:
+        return whole
+    section = writer.number("10I", 0, ARM_ATTRIBUTES, 0, 0, len(content), len(obj.attributes), 0, 0, 1, 0)
+    return whole + obj.attributes + b"\0" * 40 + section

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class WheelSpec:
     wheel_file: str | None = None
     record: str | None = None
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
     compression: int = zipfile.ZIP_DEFLATED
 
     @property
@@ -55,13 +57,20 @@ def build_wheel(spec: WheelSpec) -> bytes:
     if record is None:
         rows = [f"{name},sha256={digest(content)},{len(content)}" for name, content in files.items()]
         record = "\n".join([*rows, f"{spec.dist_info}/RECORD,,"]) + "\n"
-    return build_zip({**files, **spec.extra, f"{spec.dist_info}/RECORD": record.encode()}, spec.compression)
+    whole = {**files, **spec.extra, f"{spec.dist_info}/RECORD": record.encode()}
+    return build_zip(whole, spec.compression, spec.modes)
 
 
-def build_zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A plain zip archive."""
+def build_zip(
+    files: Mapping[str, bytes],
+    compression: int = zipfile.ZIP_DEFLATED,
+    modes: Mapping[str, int] = MappingProxyType({}),
+) -> bytes:
+    """A plain zip archive; ``modes`` are permissions of members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, compress_type=compression)
+            info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            info.external_attr = modes.get(name, 0) << 16
+            archive.writestr(info, content, compress_type=compression)
     return out.getvalue()
