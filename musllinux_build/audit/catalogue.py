@@ -89,7 +89,6 @@ RULES: tuple[Rule, ...] = (
         ("tag-of-two-architectures", "Platform tags of several architectures on one wheel", "PEP 656"),
         ("tag-any-with-objects", "Compiled code in a wheel for any platform", "PEP 425"),
         ("data-unknown-scheme", "A .data subdirectory that installers refuse", "PEP 427, .data"),
-        ("data-foreign", "A .data directory of another project or version", "PEP 427, .data"),
         may_load=True,
     ),
     *_rows(

@@ -113,7 +113,7 @@ PACKAGING_DEFECTS: tuple[Defect, ...] = (
     _defect(
         "unknown .data scheme", "data-unknown-scheme", with_file("demo-1.0.data/site/readme.txt", lambda _: b"text")
     ),
-    _defect("foreign .data", "data-foreign", with_file("other-2.0.data/scripts/run", lambda _: b"#!python\n")),
+    _defect("foreign .data", REFUSED, with_file("other-2.0.data/scripts/run", lambda _: b"#!python\n")),
     _defect(
         "extension outside site-packages",
         "data-out-of-reach",

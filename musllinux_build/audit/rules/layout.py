@@ -15,40 +15,26 @@ SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
 
 def data_directories(subject: Subject) -> Iterator[Finding]:
-    """``.data`` is the wheel's own, has known schemes only, and no extension or library lies outside site-packages."""
+    """``.data`` has known schemes only, and no extension or library lies outside site-packages.
+
+    A ``.data`` directory of another project is refused where wheels are read.
+    """
     members = subject.inventory.members.values()
-    own = next((top for top in map(_top, members) if top.endswith(".dist-info")), "").removesuffix(".dist-info")
     seen: set[str] = set()
     for member in sorted(members):
         top, _, rest = member.partition("/")
-        if not top.endswith(".data") or not rest:
-            continue
         scheme = rest.partition("/")[0]
-        key = top if top != f"{own}.data" else f"{top}/{scheme}"
-        if key in seen:
+        if not top.endswith(".data") or scheme in seen or (scheme in SCHEMES and scheme != rest):
             continue
-        seen.add(key)
-        if top != f"{own}.data":
-            yield finding(
-                "data-foreign",
-                file=member,
-                message=f"lies in {top}, and this wheel's is {own}.data; installers disagree about what that means",
-                evidence=top,
-                remedy=f"Rename the directory to {own}.data, or to a name that does not end in .data",
-            )
-        elif scheme not in SCHEMES or scheme == rest:
-            yield finding(
-                "data-unknown-scheme",
-                file=member,
-                message=f"is in no directory of an installation scheme ({', '.join(sorted(SCHEMES))})",
-                evidence=scheme,
-                remedy="Move it below one of them",
-            )
+        seen.add(scheme)
+        yield finding(
+            "data-unknown-scheme",
+            file=member,
+            message=f"is in no directory of an installation scheme ({', '.join(sorted(SCHEMES))})",
+            evidence=scheme,
+            remedy="Move it below one of them",
+        )
     yield from _out_of_reach(subject)
-
-
-def _top(member: str) -> str:
-    return member.partition("/")[0]
 
 
 def _out_of_reach(subject: Subject) -> Iterator[Finding]:
