@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: demo test unit lint survey agreement clean
+.PHONY: demo test unit lint fuzz nightly survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -20,11 +20,21 @@ demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
 build/pyyaml-$(PYYAML).tar.gz: | $(VENV)/ready
 	$(PYTHON) -m pip download --quiet --no-deps --no-binary=:all: --dest build pyyaml==$(PYYAML)
 
-test: lint unit
+test: lint unit fuzz
 	$(WITH_LAB) $(PYTHON) -m pytest tests/contract tests/integration --durations=10
 
 unit: $(VENV)/ready
 	$(PYTHON) -m pytest -q tests/unit
+
+# Mutated wheels, objects, databases and evidence: docs/fuzz.md.
+COUNT := 20000
+SEED := 1
+fuzz: $(VENV)/ready
+	$(PYTHON) -m tests.fuzz --count $(COUNT) --seed $(SEED)
+
+# The long suites, and what they found: docs/nightly.md.
+nightly: $(VENV)/ready
+	VENV=$(VENV) tests/nightly docs/nightly.md
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy

@@ -66,6 +66,8 @@ def find_changes(
     changed = {path for path, needs in outer.items() if needs} | mends.keys() | search_paths.keys() | users
     renamed = _renamed(subject, changed, directory, contents)
     needs = _needs(subject, {**same, **{path: path for path in renamed}})
+    # Of libraries that are the same, one comes in; what the others need is what it needs.
+    needs = {path: found for path, found in needs.items() if same.get(path, path) == path}
     for path in set(same.values()):
         search_paths[path] = _search_path_of_graft(subject, path, directory)
     return Changes(same=same, needs=needs, renamed=renamed, moved=moved, mends=mends, search_paths=search_paths)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from musllinux_build.apkdb import NO_DATABASE, read_database
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Applied, Change, Graft, Patcher, apply_graft, built_in
 from musllinux_build.audit.contents import Contents
@@ -16,6 +17,7 @@ from musllinux_build.audit.graft import GraftPlan, plan_graft
 from musllinux_build.audit.include import find_included, with_needs
 from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge, judge_wheel, pure_wheel
 from musllinux_build.audit.options import PLAIN, RepairOptions
+from musllinux_build.audit.sbom import SBOM_NAME, earlier_components, sbom_json
 from musllinux_build.audit.subject import Inventory, Subject, system_path_of, take_inventory
 from musllinux_build.audit.verdict import Finding, Verdict
 from musllinux_build.elf.closure import Outcome, spared_names, unmatched
@@ -90,6 +92,7 @@ def repair_wheel(
         raise _refused(source.name, problems)
     applied = apply_graft(plan, contents, patcher, wheel.name.distribution)
     name = _new_name(wheel.name, policy, arch, options, foreign=bool(applied.grafts))
+    applied = _described(wheel, applied, name, sysroot, epoch)
     chunks = _chunks(wheel, applied, name, inventory, epoch=epoch, options=options)
     target = output_dir / str(name)
     # What a path excluded is known by its names once the root is out of sight.
@@ -134,6 +137,18 @@ def _new_name(name: WheelName, policy: Policy, arch: Arch, options: RepairOption
     if not options.update_tags:
         return name
     return retag(name, policy, arch, only=options.only_plat, foreign=foreign)
+
+
+def _described(wheel: Wheel, applied: Applied, name: WheelName, sysroot: Sysroot | None, epoch: int) -> Applied:
+    """``applied`` with a document of the libraries that came in or changed, when there are any (PEP 770)."""
+    if not applied.bundled:
+        return applied
+    member = f"{wheel.dist_info}/{SBOM_NAME}"
+    database = read_database(sysroot.read) if sysroot else NO_DATABASE
+    there = frozenset(wheel.files) - applied.removed - applied.changed.keys()
+    earlier = earlier_components(wheel.read(member), there) if member in wheel.files else ()
+    document = sbom_json(name, applied.bundled, database, epoch=epoch, earlier=earlier)
+    return replace(applied, added={**applied.added, member: document})
 
 
 def _check_exclude(subject: Subject, options: RepairOptions) -> None:

@@ -14,6 +14,7 @@ import posixpath
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -61,9 +62,21 @@ class Bundled:
     needs: tuple[str, ...] = ()
 
 
-def sbom_json(wheel: WheelName, libraries: Iterable[Bundled], database: ApkDatabase, *, epoch: int) -> bytes:
-    """The document for the wheel that is called ``wheel``; ``epoch`` dates it (seconds, UTC)."""
+def sbom_json(
+    wheel: WheelName,
+    libraries: Iterable[Bundled],
+    database: ApkDatabase,
+    *,
+    epoch: int,
+    earlier: Sequence[Mapping[str, object]] = (),
+) -> bytes:
+    """The document for the wheel that is called ``wheel``; ``epoch`` dates it (seconds, UTC).
+
+    ``earlier`` are components of libraries that another repair put in and that are still there.
+    """
     ordered = sorted(libraries, key=lambda library: library.member)
+    components = {library.member: _component(library, database) for library in ordered}
+    kept = {str(component["bom-ref"]): component for component in earlier}
     root = _wheel_purl(wheel)
     document = {
         "$schema": SCHEMA,
@@ -82,8 +95,8 @@ def sbom_json(wheel: WheelName, libraries: Iterable[Bundled], database: ApkDatab
                 "purl": root,
             },
         },
-        "components": [_component(library, database) for library in ordered],
-        "dependencies": _dependencies(root, ordered),
+        "components": [component for _, component in sorted({**kept, **components}.items())],
+        "dependencies": _dependencies(root, ordered, sorted(kept.keys() - components.keys())),
     }
     content = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
     # RFC 4122's version 5 is a name-based one; the name here is the document.
@@ -91,11 +104,24 @@ def sbom_json(wheel: WheelName, libraries: Iterable[Bundled], database: ApkDatab
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
+def earlier_components(content: bytes, members: AbstractSet[str]) -> tuple[Mapping[str, object], ...]:
+    """The components of the document ``content`` that describe one of ``members``; none of what is no such document."""
+    try:
+        document = json.loads(content)
+        components = document["components"]
+        kept = [row for row in components if isinstance(row, dict) and row.get("bom-ref") in members]
+        json.dumps(kept)
+    except (KeyError, RecursionError, TypeError, ValueError):
+        return ()
+    return tuple(kept)
+
+
 def _component(library: Bundled, database: ApkDatabase) -> Mapping[str, object]:
     owned = database.owner(library.source.path)
     name, version = (owned.package.name, owned.package.version) if owned else (_plain_name(library), "")
     about = _identity(name, version, owned, database)
-    shown = library.source.path if owned else posixpath.basename(library.source.path)
+    is_member = not library.source.path.startswith("/")
+    shown = library.source.path if owned or is_member else posixpath.basename(library.source.path)
     properties = {"path": library.member, "soname": library.soname, "source": shown}
     if owned is None:
         properties["unowned"] = "true"
@@ -142,7 +168,7 @@ def _license(text: str) -> Mapping[str, object]:
     return {"expression": expression, "acknowledgement": "declared"}
 
 
-def _dependencies(root: str, libraries: Sequence[Bundled]) -> list[Mapping[str, object]]:
+def _dependencies(root: str, libraries: Sequence[Bundled], kept: Sequence[str]) -> list[Mapping[str, object]]:
     """The wheel needs what no other library brings in; of a cycle that nothing else reaches, its first member."""
     members = {library.member: library for library in libraries}
     needed = {name for library in libraries for name in library.needs if name != library.member}
@@ -152,7 +178,7 @@ def _dependencies(root: str, libraries: Sequence[Bundled]) -> list[Mapping[str, 
         if member not in reached:
             direct.append(member)
             _reach(member, members, reached)
-    rows = {root: sorted(direct)}
+    rows: dict[str, list[str]] = {root: sorted([*direct, *kept]), **{ref: [] for ref in kept}}
     rows |= {library.member: sorted({*library.needs} & members.keys()) for library in libraries}
     return [{"ref": ref, "dependsOn": needs} if needs else {"ref": ref} for ref, needs in sorted(rows.items())]
 

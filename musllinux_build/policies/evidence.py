@@ -85,6 +85,7 @@ def _from_record(record: Mapping[str, object]) -> Evidence:
     applies = record.get("applies", {})
     if not isinstance(applies, dict):
         raise TypeError("applies is a mapping")
+    MuslVersion.parse(str(record["musl_package"]))
     return Evidence(
         distro=str(record["distro"]),
         release=str(record["release"]),
@@ -158,7 +159,10 @@ def parse_evidence(text: str) -> Sequence[Evidence]:
     Raises:
         KeyError, TypeError, ValueError: ``text`` is neither.
     """
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(document, dict):
         raise TypeError("not a JSON object")
     return parse_history(text) if "releases" in document else (_from_record(document),)

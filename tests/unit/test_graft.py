@@ -118,6 +118,15 @@ def test_libraries_that_need_each_other(tmp_path: Path) -> None:
     assert {item.search_path for name, item in facts.items() if "libb" in name or "liba" in name} == {"$ORIGIN"}
 
 
+def test_equal_libraries_that_need_each_other_are_one(tmp_path: Path) -> None:
+    library = build(Obj(exports=["f"], needed=["liba.so", "libb.so"]))
+    root = DictSysroot(files={"/usr/lib/liba.so": library, "/usr/lib/libb.so": library})
+    module = extension(needed=["liba.so", "libb.so"], undefined=["f"])
+    report = repaired(put_wheel(tmp_path, {module_name(): module}), tmp_path / "out", root)
+    (graft,) = report.grafts
+    assert objects(report.path)[module_name()].needed == (graft.new_name, graft.new_name)
+
+
 def test_the_name_depends_on_what_a_library_needs(tmp_path: Path) -> None:
     def name_of_a(export: str) -> str:
         root = DictSysroot(
