@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
-from musllinux_build.adapters.loader import loader_here
-from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.arch import Arch
 from musllinux_build.cli.options import progress, verbosity_options
+from musllinux_build.cli.roots import open_root
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policies.check import check
 from musllinux_build.policies.corpus import DATA, EVIDENCE, SHIPPED, Corpus, laid_over, read_corpus, read_records
-from musllinux_build.policies.describe import COLUMNS, policy_lines, policy_rows, symbol_lines, table_lines
+from musllinux_build.policies.describe import (
+    COLUMNS,
+    RELEASE_COLUMNS,
+    policy_lines,
+    policy_rows,
+    release_rows,
+    symbol_lines,
+    table_lines,
+)
 from musllinux_build.policies.evidence import Evidence, format_history
-from musllinux_build.policies.record import Loader, Run, find_loader, record
+from musllinux_build.policies.record import find_loader, record
 from musllinux_build.policy import Policy
-from musllinux_build.ports import Progress, Sysroot
-
-Runner = Callable[[Loader], AbstractContextManager[Run]]
-"""Opens what runs a loader."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ARCH = click.option("--arch", metavar="ARCH", help="x86_64, aarch64 ...")
@@ -58,7 +59,7 @@ def record_command(root: str, **given: Any) -> None:
     """
     arch = parse_arch(given["arch"])
     lines = progress(given["verbose"], given["quiet"])
-    with open_root(Path(root), root, arch, lines) as (sysroot, runner), lines.step(f"record {root}"):
+    with open_root(root, arch, lines) as (sysroot, runner), lines.step(f"record {root}"):
         loader = find_loader(sysroot, arch)
         names = {"distro": given["distro"], "release": given["release"]}
         if given["no_run"]:
@@ -79,47 +80,6 @@ def known_names(arch: Arch) -> frozenset[str]:
     corpus = read_corpus()
     recorded = (release.exports for release in corpus.records if release.arch is arch)
     return frozenset().union(*recorded, corpus.upstream.remapped, corpus.upstream.since(arch))
-
-
-@contextmanager
-def open_root(path: Path, name: str, arch: Arch | None, lines: Progress) -> Iterator[tuple[Sysroot, Runner]]:
-    """The root and what runs its loader.
-
-    Raises:
-        UsageError: there is no such file, and ``name`` looks like one.
-    """
-    if path.is_dir():
-        yield DirectorySysroot(path), loader_here
-    elif path.is_file():
-        yield ArchiveSysroot(path), loader_here
-    elif name.startswith((".", "/")) or name.endswith((".tar", ".gz", ".xz")):
-        raise UsageError(f"{name} does not exist", resolution="Give a directory, a tar archive or an image.")
-    else:
-        with _open_image(name, arch, lines) as opened:
-            yield opened
-
-
-@contextmanager
-def _open_image(name: str, arch: Arch | None, lines: Progress) -> Iterator[tuple[Sysroot, Runner]]:
-    from musllinux_build.adapters.container_sysroot import ContainerSysroot  # noqa: PLC0415 - only images need engines
-    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
-    from musllinux_build.adapters.loader import loader_in_container  # noqa: PLC0415
-    from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
-    from musllinux_build.ports import ContainerSpec  # noqa: PLC0415
-
-    with signals_as_errors(), closing(Session(connect(), lines)) as session:
-        engine = session.engine
-        wanted = (arch or engine.info().arch or Arch.X86_64).oci_platform
-        info = engine.image(name) or engine.pull(name, wanted)
-        platform = info.arch.oci_platform if info.arch else wanted
-        spec = ContainerSpec(image=name, platform=platform, purpose="record", network=False)
-        with session.container(spec) as container:
-
-            @contextmanager
-            def runner(loader: Loader) -> Iterator[Run]:
-                yield loader_in_container(engine, container, loader)
-
-            yield ContainerSysroot(engine, container), runner
 
 
 @policy.command("generate")
@@ -180,14 +140,19 @@ def check_command(policies_dir: Path | None, *, quiet: bool) -> int:
 @policy.command("show")
 @click.argument("name", metavar="[POLICY]", required=False)
 @click.option("--symbol", metavar="NAME", help="Say since when there is this symbol.")
+@click.option("--releases", is_flag=True, help="Show what was recorded, and which loaders apply DT_RELR.")
 @ARCH
 @POLICIES
-def show_command(name: str | None, symbol: str | None, arch: str | None, policies_dir: Path | None) -> None:
-    """Show all policies, one POLICY on an architecture, or what is known of a symbol."""
+def show_command(
+    name: str | None, *, symbol: str | None, releases: bool, arch: str | None, policies_dir: Path | None
+) -> None:
+    """Show all policies, one POLICY on an architecture, what is known of a symbol, or the recorded releases."""
     corpus = laid_over(read_corpus(), policies_dir) if policies_dir else read_corpus()
     policies, chosen = corpus.policies(), parse_arch(arch)
     if symbol is not None:
         lines = symbol_lines(symbol, corpus, policies, [chosen] if chosen else list(Arch))
+    elif releases:
+        lines = table_lines(RELEASE_COLUMNS, list(release_rows(corpus)))
     elif name is None:
         lines = table_lines(COLUMNS, list(policy_rows(corpus, policies)))
     else:

@@ -9,9 +9,25 @@ from musllinux_build.policies.corpus import Corpus
 from musllinux_build.policies.evidence import Evidence
 from musllinux_build.policies.generate import promised
 from musllinux_build.policies.load import Policies, SymbolTable
+from musllinux_build.policies.upstream import RELR
 from musllinux_build.policy import Policy
 
 COLUMNS = ("policy", "floor", "promised for", "RELR since", *(arch.value for arch in Arch))
+
+RELEASE_COLUMNS = ("release", "musl", *(arch.value for arch in Arch))
+
+
+def release_rows(corpus: Corpus) -> Iterator[Sequence[str]]:
+    """A row per recorded release under RELEASE_COLUMNS: per architecture the exports, and RELR where it was run."""
+    releases: dict[tuple[str, tuple[int, ...], str, str], dict[Arch, str]] = {}
+    for record in corpus.records:
+        applied = record.applies.get(RELR)
+        said = "" if applied is None else " RELR" if applied else " skips RELR"
+        key = (record.distro, record.order, record.release, record.musl_package)
+        releases.setdefault(key, {})[record.arch] = f"{len(record.exports)}{said}"
+    for distro, order, release, musl in sorted(releases):
+        cells = releases[distro, order, release, musl]
+        yield (f"{distro} {release}", musl, *(cells.get(arch, "-") for arch in Arch))
 
 
 def policy_rows(corpus: Corpus, policies: Policies) -> Iterator[Sequence[str]]:

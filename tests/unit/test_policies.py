@@ -18,6 +18,7 @@ from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError
 from musllinux_build.policies.check import check
 from musllinux_build.policies.corpus import DATA, EVIDENCE, SHIPPED, Corpus, laid_over, read_corpus, read_policies
+from musllinux_build.policies.describe import COLUMNS, RELEASE_COLUMNS, policy_rows, release_rows, table_lines
 from musllinux_build.policies.evidence import Evidence, format_history, parse_evidence, parse_history
 from musllinux_build.policies.generate import derive_table, provided
 from musllinux_build.policies.load import load_policies, load_policy, load_table, parse_table
@@ -341,3 +342,10 @@ def test_a_floor_below_all_that_is_known(tmp_path: Path) -> None:
     assert judge_wheel(path, floor=MuslVersion(1, 1, 20)).conforms
     with pytest.raises(UsageError, match=r"nothing is known of musl 1\.1\.15 on x86_64"):
         judge_wheel(path, floor=MuslVersion(1, 1, 15))
+
+
+def test_the_document_shows_what_ships(shipped: Corpus) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
+    policies = table_lines(COLUMNS, list(policy_rows(shipped, shipped.policies())))
+    for lines in (policies, table_lines(RELEASE_COLUMNS, list(release_rows(shipped)))):
+        assert "```\n" + "\n".join(lines) + "\n```\n" in text

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
+from musllinux_build.adapters.container_sysroot import only_file
 from musllinux_build.adapters.loader import DIRECTORY, loader_here, loader_in_container
 from musllinux_build.arch import Arch
+from musllinux_build.builds.session import Session
 from musllinux_build.cli.policy import policy
+from musllinux_build.cli.roots import image_root
 from musllinux_build.elf.facts import Hazard
 from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import EmulationError, ImageError, UsageError
@@ -27,7 +31,7 @@ from musllinux_build.policies.probes import EXIT_STATUS, Probe, probe_program, s
 from musllinux_build.policies.record import REFUSED, Ran, find_loader, record
 from musllinux_build.ports import ContainerSpec
 from tests.elfgen import Obj, build
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, File, ListProgress
 from tests.unit.auditing import DictSysroot
 
 EXPORTS = ("malloc", "open")
@@ -178,6 +182,29 @@ def test_a_loader_is_run_where_it_is() -> None:
     assert engine.get(container, f"/{DIRECTORY}/probe") is not None
 
 
+def test_an_image_is_recorded_in_a_container_of_its_own() -> None:
+    sysroot, asked = root(Arch.AARCH64), LikeMusl(relr=False)
+
+    def run_loader(engine: FakeEngine, box: str, argv: Sequence[str], _: Mapping[str, str]) -> tuple[int, bytes] | None:
+        if argv[0] != f"/lib/{Arch.AARCH64.row.loader}":
+            return None
+        ran = asked(only_file(b"".join(engine.get(box, argv[1]) or ())) or b"")
+        return (ran.status if ran.status >= 0 else 128 - ran.status), ran.said
+
+    engine = FakeEngine([run_loader])
+    files = {path: File(data=content) for path, content in sysroot.files.items()}
+    engine.add_image("alpine:3.13", Arch.AARCH64, files=files)
+    session = Session(engine, ListProgress())
+    with image_root(session, "alpine:3.13", None) as (opened, runner):
+        loader = find_loader(opened)
+        with runner(loader) as run:
+            recorded = record(opened, loader, run, candidates={"statx"})
+    assert recorded == record(sysroot, find_loader(sysroot), asked, candidates={"statx"})
+    (box,) = engine.created
+    assert (box.spec.network, box.spec.platform) == (False, "linux/arm64")
+    assert not engine.boxes, "the container is gone"
+
+
 def test_a_loader_that_does_not_run_here_is_an_answer() -> None:
     # elfgen's loader has no code: whatever the kernel makes of it, there is an end and no exception.
     with loader_here(find_loader(root())) as run:
@@ -294,6 +321,9 @@ def test_generate_is_a_fixed_point_and_takes_records(clone: Path, tmp_path: Path
 
 
 def test_check_and_show() -> None:
+    releases = invoke("show", "--releases").output
+    assert "alpine 3.14.10  1.2.2-r4" in releases
+    assert re.search(r"alpine 3\.15\.11 +1\.2\.2-r9 +\d+ RELR +\d+ ", releases)
     checked = invoke("check")
     assert checked.return_value == 0
     assert "musllinux_1_2  1.2.2   alpine 3.13 to 3.20" in checked.output
