@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.symbols import PYTHON_API
 from musllinux_build.wheel.layout import OUTSIDE, SITE, shown_path
 from tests.agreement.loaders import Bench, Compiler, Outcome, Release
@@ -56,10 +56,12 @@ def compare(subjects: Mapping[str, Examined], benches: Mapping[Release, Bench], 
     with ThreadPoolExecutor(max_workers=2) as pool:
         all_outcomes = list(pool.map(load, benches.values()))
     cells: list[Cell] = []
+    alone = {name: {path: one.alone(path) for path in one.objects} for name, one in subjects.items()}
     for release, outcomes in zip(benches, all_outcomes, strict=True):
         left = iter(outcomes)
         for name, examined in subjects.items():
-            cells += _cells(name, examined, release, {path: next(left) for path in sorted(examined.objects)})
+            found = {path: next(left) for path in sorted(examined.objects)}
+            cells += _cells(name, examined, alone[name], release, found)
     return tuple(cells)
 
 
@@ -72,9 +74,11 @@ def _arguments(examined: Examined, place: str) -> list[str]:
     return [f"p:/{place}/{PYTHON}", *(f"{kind}:/{place}/{_relative(path)}" for path, kind in kinds)]
 
 
-def _cells(name: str, examined: Examined, release: Release, outcomes: Mapping[str, Outcome]) -> Iterator[Cell]:
+def _cells(
+    name: str, examined: Examined, alone: Mapping[str, Subject], release: Release, outcomes: Mapping[str, Outcome]
+) -> Iterator[Cell]:
     for path, outcome in outcomes.items():
-        said = examined.judge_object(path, release.musl)
+        said = examined.judge_object(path, alone[path], release.musl)
         yield Cell(subject=name, object=shown_path(path), release=release, said=said, outcome=outcome)
     # Objects of another architecture are no roots of the closure, and whoever opens them fails.
     opened = [outcomes[path] for path in outcomes if path in examined.roots or not _followed(examined, path)]
@@ -90,7 +94,7 @@ def _installed(examined: Examined, place: str, compiler: Compiler) -> dict[str, 
     """Every object, every file a loader may meet while it searches, and the stand-in for CPython."""
     files = {f"{place}/{PYTHON}": compiler.stand_in(python_names(examined))}
     for path, member in examined.subject.inventory.members.items():
-        if path in examined.subject.inventory.objects or ".so" in posixpath.basename(path):
+        if path in examined.subject.inventory.objects or ".so" in path:
             files[f"{place}/{_relative(path)}"] = examined.wheel.read(member)
     return files
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge
+from musllinux_build.audit.needs import find_needs
 from musllinux_build.audit.subject import Inventory, Subject, make_lookup, take_inventory
 from musllinux_build.audit.verdict import Finding, Severity
 from musllinux_build.elf.closure import World, resolve
@@ -61,15 +62,18 @@ class Examined:
         """The verdict that ``audit show --floor`` gives."""
         return _said(replace(self.subject, floor=floor), self.policy, None)
 
-    def judge_object(self, path: str, floor: MuslVersion) -> Said:
-        """The verdict on loading the object at ``path`` alone: findings on it and on whatever it loads."""
+    def alone(self, path: str) -> Subject:
+        """The wheel as if nothing but the object at ``path`` were opened from outside."""
         subject = self.subject
         world = World(arch=subject.arch, lookup=make_lookup(subject.inventory, None), is_own=is_of_wheel)
         facts = subject.inventory.objects[path]
         follows = facts.is_dynamic and facts.fits(subject.arch.row.elf)
         closure = resolve({path: facts} if follows else {}, world)
-        files = frozenset({path, *closure.objects})
-        return _said(replace(subject, closure=closure, floor=floor), self.policy, files)
+        return replace(subject, closure=closure, needs=find_needs(subject.table, closure))
+
+    def judge_object(self, path: str, alone: Subject, floor: MuslVersion) -> Said:
+        """The verdict on loading the object at ``path``: findings on it and on whatever it loads."""
+        return _said(replace(alone, floor=floor), self.policy, frozenset({path, *alone.closure.objects}))
 
 
 def examine_wheel(content: bytes, filename: str) -> Examined:
