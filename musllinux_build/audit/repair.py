@@ -42,7 +42,7 @@ class RepairReport:
     """What was written: ``path`` with its ``sha256`` and ``size`` in bytes, and the verdict on exactly that file.
 
     ``grafts`` came in, ``changes`` were made to objects of the wheel; without any, and with the right tags, the wheel
-    was copied as it is.
+    was copied as it is: ``copied``.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class RepairReport:
     floor: MuslVersion
     sha256: str
     size: int
+    copied: bool = False
 
 
 def repair_wheel(
@@ -107,6 +108,7 @@ def repair_wheel(
         floor=verdict.floor,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
+        copied=_is_right(wheel, applied, name, name.expanded if options.update_tags else wheel.wheel_file.tags),
     )
 
 
@@ -177,13 +179,19 @@ def _chunks(
 ) -> Iterable[bytes | memoryview]:
     """The bytes of the repaired wheel; those of the input when there is nothing to change."""
     fields = wheel.wheel_file
-    pure = (fields.first("Root-Is-Purelib") or "").lower() != "false"
     tags = name.expanded if options.update_tags else fields.tags
-    touched = applied.added or applied.changed or applied.removed
-    if not touched and name == wheel.name and fields.tags == tags and not pure:
+    if _is_right(wheel, applied, name, tags):
         source = wheel.archive.source
         return chunks(source, 0, source.size)
     return write_archive(_members(wheel, applied, tags, inventory, options.level), epoch=epoch)
+
+
+def _is_right(wheel: Wheel, applied: Applied, name: WheelName, tags: tuple[str, ...]) -> bool:
+    """Whether there is nothing to change."""
+    fields = wheel.wheel_file
+    touched = applied.added or applied.changed or applied.removed
+    impure = (fields.first("Root-Is-Purelib") or "").lower() == "false"
+    return not touched and impure and name == wheel.name and fields.tags == tags
 
 
 def _members(

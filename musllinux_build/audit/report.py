@@ -1,4 +1,4 @@
-"""Verdicts and repairs as text for people and as JSON for programs."""
+"""Verdicts as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from importlib import resources
 
 from musllinux_build import __version__
 from musllinux_build.audit.catalogue import CATALOGUE
-from musllinux_build.audit.repair import RepairReport
 from musllinux_build.audit.verdict import Finding, Severity, Verdict
 from musllinux_build.errors import MusllinuxBuildError
 
@@ -76,26 +75,6 @@ def schema_text() -> str:
     return resources.files(__package__).joinpath("schema", f"show-{SCHEMA}.json").read_text("utf-8")
 
 
-def repair_json(report: RepairReport) -> Mapping[str, object]:
-    """One repaired wheel as JSON values; ``path`` is where it was written."""
-    return {
-        "schema": SCHEMA,
-        "path": str(report.path),
-        "sha256": report.sha256,
-        "size": report.size,
-        "grafts": [
-            {
-                "soname": graft.soname,
-                "source_path": graft.source_path,
-                "new_name": graft.new_name,
-                "size": graft.size,
-            }
-            for graft in report.grafts
-        ],
-        "verdict": verdict_json(report.verdict),
-    }
-
-
 def verdict_lines(verdict: Verdict, *, width: int = 80, verbose: bool = False) -> Iterator[str]:
     """The verdict in lines of at most ``width`` characters where names allow, worst file first.
 
@@ -155,17 +134,6 @@ def finding_lines(finding: Finding, *, width: int = 80) -> Iterator[str]:
     if finding.chain:
         yield from _wrapped(f"loaded through {' → '.join(finding.chain)}", width, "    ")
     yield from _wrapped(f"→ {finding.remedy}.", width, "    ")
-
-
-def repair_lines(report: RepairReport, *, width: int = 80) -> Iterator[str]:
-    """What was written and what was grafted."""
-    for graft in report.grafts:
-        yield from _wrapped(f"grafted {graft.source_path} as {graft.new_name} ({graft.size:,} bytes)", width, "")
-    yield f"{report.path}"
-    yield f"  sha256 {report.sha256}"
-    yield f"  {report.size:,} bytes; effective floor: musl {report.floor}"
-    for finding in report.verdict.findings:
-        yield from finding_lines(finding, width=width)
 
 
 def _floor_lines(verdict: Verdict, width: int, *, verbose: bool) -> Iterator[str]:

@@ -12,24 +12,21 @@ from typing import Any
 
 import click
 
-from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.audit.judge import judge_wheel
-from musllinux_build.audit.repair import repair_wheel
+from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.audit.report import (
     failure_json,
-    repair_json,
-    repair_lines,
     schema_text,
     verdict_json,
     verdict_lines,
 )
 from musllinux_build.audit.subject import Search
 from musllinux_build.audit.verdict import Verdict
+from musllinux_build.cli.repair import open_root, repair_each
 from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
-from musllinux_build.ports import Sysroot
 from musllinux_build.wheel.writer import EARLIEST
 
 WHEELS = click.argument(
@@ -127,48 +124,55 @@ def schema() -> None:
 )
 @click.option(
     "--root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take libraries from this root file system (an unpacked image).",
+    type=click.Path(exists=True, path_type=Path),
+    help="Take libraries from this root file system (a directory or a tar archive).",
 )
+@click.option("--image", metavar="REF", help="Take libraries from this image, through the container engine.")
 @click.option("--plat", metavar="TAG", help="Measure against and tag for this platform (musllinux_1_2_x86_64).")
 @POLICY
 @FLOOR
 @OPTIONS
 @JSON
+@click.pass_context
 def repair(
+    ctx: click.Context,
+    /,
     *,
     wheels: Sequence[Path],
     wheel_dir: Path,
     root: Path | None,
+    image: str | None,
     plat: str | None,
     policy: str | None,
     floor: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Graft what each WHEEL needs, and write it with the policy's tag; or say why that cannot be."""
+    """Make each WHEEL load where its tag says, and write it with the policy's tag; or say why that cannot be.
+
+    What it needs is grafted from the root, what an edit mends in its own libraries is mended. A wheel that cannot be
+    repaired keeps no other from its turn; the exit status is that of the first failure.
+    """
     chosen, arch = parse_plat_option(plat, parse_policy_option(policy))
     epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings)
-    measured, sysroot = parse_floor_option(floor), open_root(root)
-    reports = []
-    for wheel in wheels:
-        click.echo(f"repairing {wheel.name}", err=True)
-        report = repair_wheel(
-            wheel,
-            wheel_dir,
-            policy=chosen,
-            arch=arch,
-            sysroot=sysroot,
-            floor=measured,
-            epoch=epoch,
-            options=options,
-        )
-        reports.append(report)
-        if not as_json:
-            for line in repair_lines(report, width=text_width()):
-                click.echo(line)
-    if as_json:
-        click.echo(json.dumps([repair_json(report) for report in reports], indent=2))
+    measured = parse_floor_option(floor)
+    with open_root(root, image, arch) as sysroot:
+
+        def repair_one(wheel: Path) -> RepairReport:
+            return repair_wheel(
+                wheel,
+                wheel_dir,
+                policy=chosen,
+                arch=arch,
+                sysroot=sysroot,
+                floor=measured,
+                epoch=epoch,
+                options=options,
+            )
+
+        failure = repair_each(wheels, repair_one, width=text_width(), as_json=as_json)
+    if failure:
+        ctx.exit(failure.exit_code)
 
 
 def show_each(
@@ -201,11 +205,6 @@ def show_each(
     if as_json:
         click.echo(json.dumps(documents, indent=2))
     return answers
-
-
-def open_root(directory: Path | None) -> Sysroot | None:
-    """Where libraries are searched; an image or a container will be another choice here."""
-    return DirectorySysroot(directory) if directory else None
 
 
 def policies_of(directory: Path | None) -> Policies:
