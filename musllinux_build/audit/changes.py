@@ -18,7 +18,7 @@ from musllinux_build.audit.mend import Mend, kept_entries, mend_of
 from musllinux_build.audit.naming import has_hash
 from musllinux_build.audit.options import RepairOptions
 from musllinux_build.audit.scripts import is_script, new_place
-from musllinux_build.audit.subject import Subject
+from musllinux_build.audit.subject import Inventory, Subject
 from musllinux_build.elf.closure import Outcome, split_path
 from musllinux_build.elf.strip import strip_elf
 from musllinux_build.wheel.layout import SITE, is_in_site, origin_relative
@@ -48,9 +48,13 @@ class Changes:
 
 
 def find_changes(
-    subject: Subject, options: RepairOptions, contents: Contents, included: tuple[Included, ...]
+    subject: Subject,
+    options: RepairOptions,
+    contents: Contents,
+    included: tuple[Included, ...],
+    original: Inventory,
 ) -> Changes:
-    """Everything that a repair of ``subject`` touches."""
+    """Everything that a repair of ``subject`` touches; ``original`` has the search paths as they are written."""
     same = _same_libraries(subject, contents, included)
     mends = _find_mends(subject, options, contents, same)
     directory = f"{SITE}/{options.libs_directory(subject.name.distribution)}"
@@ -60,7 +64,7 @@ def find_changes(
     search_paths: dict[str, str | None] = {}
     for path in subject.inventory.objects:
         wanted = _search_path(subject, path, outer.get(path, {}), directory, moved, joins=path in users)
-        facts = subject.inventory.objects[path]
+        facts = original.objects[path]
         if facts.is_dynamic and wanted != split_path(facts.search_path or ""):
             search_paths[path] = ":".join(wanted) or None
     changed = {path for path, needs in outer.items() if needs} | mends.keys() | search_paths.keys() | users

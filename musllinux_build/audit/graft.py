@@ -26,7 +26,7 @@ from musllinux_build.audit.include import Included
 from musllinux_build.audit.mend import NOTHING, Mend, after
 from musllinux_build.audit.naming import hashed_name, unhashed_name
 from musllinux_build.audit.options import PLAIN, RepairOptions
-from musllinux_build.audit.subject import Subject
+from musllinux_build.audit.subject import Inventory, Subject
 from musllinux_build.audit.verdict import Finding
 from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.wheel.layout import SITE, shown_path
@@ -83,10 +83,18 @@ class GraftPlan:
 
 
 def plan_graft(
-    subject: Subject, contents: Contents, options: RepairOptions = PLAIN, included: tuple[Included, ...] = ()
+    subject: Subject,
+    contents: Contents,
+    options: RepairOptions = PLAIN,
+    included: tuple[Included, ...] = (),
+    *,
+    original: Inventory | None = None,
 ) -> GraftPlan:
-    """The plan for everything that has to come into the wheel or to change in it; conflicts are found here."""
-    changes = find_changes(subject, options, contents, included)
+    """The plan for everything that has to come into the wheel or to change in it; conflicts are found here.
+
+    ``original`` has the objects as they are, when ``subject`` has them with search paths made readable.
+    """
+    changes = find_changes(subject, options, contents, included, original or subject.inventory)
     directory = options.libs_directory(subject.name.distribution)
     kept = {changes.same[item.path]: item.name for item in included if item.path}
     objects = {

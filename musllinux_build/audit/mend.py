@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from musllinux_build.audit.subject import Subject
+from musllinux_build.audit.subject import Inventory, Subject
 from musllinux_build.elf.closure import Outcome, expand
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.wheel.layout import is_in_site, is_of_wheel
@@ -61,6 +61,19 @@ def kept_entries(subject: Subject, path: str) -> tuple[str, ...]:
         if places and (keeps_all or (entry.startswith("$") and inside(f"{posixpath.normpath(places[0])}/"))):
             kept.append(entry)
     return tuple(dict.fromkeys(kept))
+
+
+def readable(inventory: Inventory) -> Inventory:
+    """``inventory`` with search paths as musl reads them once entries are gone that make it discard the whole list."""
+
+    def read(facts: ElfFacts, path: str) -> ElfFacts:
+        text = facts.search_path
+        if not text or expand(text, path) is not None:
+            return facts
+        entries = [entry for entry in re.split(r"[:\n]", text) if entry and expand(entry, path) is not None]
+        return replace(facts, rpath=None, runpath=":".join(entries) or None)
+
+    return replace(inventory, objects={path: read(facts, path) for path, facts in inventory.objects.items()})
 
 
 def after(subject: Subject, mends: Mapping[str, Mend], search_paths: Mapping[str, str | None]) -> Subject:

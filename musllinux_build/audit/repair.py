@@ -16,6 +16,7 @@ from musllinux_build.audit.contents import Contents
 from musllinux_build.audit.graft import GraftPlan, plan_graft
 from musllinux_build.audit.include import find_included, with_needs
 from musllinux_build.audit.judge import choose_arch, choose_policy, examine, judge, judge_wheel, pure_wheel
+from musllinux_build.audit.mend import readable
 from musllinux_build.audit.options import PLAIN, RepairOptions
 from musllinux_build.audit.sbom import SBOM_NAME, earlier_components, sbom_json
 from musllinux_build.audit.subject import Inventory, Subject, system_path_of, take_inventory
@@ -123,7 +124,7 @@ def plan_repair(
     given = {item.name: item.path for item in included if item.path}
     subject = examine(
         wheel,
-        with_needs(inventory, included),
+        with_needs(readable(inventory), included),
         arch=arch,
         floor=floor,
         sysroot=sysroot,
@@ -131,7 +132,7 @@ def plan_repair(
         search=replace(search, given=given),
     )
     _check_exclude(subject, options)
-    return subject, plan_graft(subject, contents, options, included)
+    return subject, plan_graft(subject, contents, options, included, original=inventory)
 
 
 def _new_name(name: WheelName, policy: Policy, arch: Arch, options: RepairOptions, *, foreign: bool) -> WheelName:

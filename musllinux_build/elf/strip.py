@@ -37,7 +37,7 @@ def _strip(content: bytes) -> bytes:
     program = Struct(f"{mark}{'IIQQQQQQ' if wide else 'IIIIIIII'}")
     section = Struct(f"{mark}{'IIQQQQIIQQ' if wide else 'IIIIIIIIII'}")
     fields = list(header.unpack_from(content, 16))
-    start, count, sections, section_size, section_count, names_at = fields[4], fields[9], fields[5], *fields[11:14]
+    start, count, sections, section_size, section_count, names_at = fields[4], fields[9], fields[5], *fields[10:13]
     end = start + count * program.size
     for index in range(count):
         row = program.unpack_from(content, start + index * program.size)
@@ -50,13 +50,13 @@ def _strip(content: bytes) -> bytes:
         rows = [list(section.unpack_from(content, sections + at * section.size)) for at in range(section_count)]
     kept = _kept_rows(content, rows, names_at, end)
     table = b""
-    fields[5], fields[12], fields[13] = 0, 0, 0
+    fields[5], fields[11], fields[12] = 0, 0, 0
     body = content[:end]
     if kept:
         names, rows = kept
         body += names
         body += b"\0" * (-len(body) % ALIGNMENT)
-        fields[5], fields[12], fields[13] = len(body), len(rows), len(rows) - 1
+        fields[5], fields[11], fields[12] = len(body), len(rows), len(rows) - 1
         table = b"".join(section.pack(*row) for row in rows)
     size = 16 + header.size
     return body[:16] + header.pack(*fields) + body[size:] + table
