@@ -98,12 +98,14 @@ def fetch_wheel(
     cache: Path,
     platforms: Sequence[str] = (),
     python_version: str | None = None,
+    abi: str | None = None,
     run: Run = process.run,
 ) -> Path:
     """Put the wheel ``name==version`` with this hash at ``destination``, through the user's own pip settings.
 
     ``platforms`` are platform tags (``manylinux_2_17_aarch64``) for a machine other than this one, ``python_version``
-    is as in ``--python-version`` (``313``). ``filename`` is the name the lock expects.
+    and ``abi`` are as in ``--python-version`` (``313``) and ``--abi`` (``cp313t``). ``filename`` is the name the lock
+    expects.
 
     Raises:
         FetchError: pip does not get it, or gets another file.
@@ -118,7 +120,7 @@ def fetch_wheel(
                 Path(scratch),
                 requirement=f"{name}=={version} --hash=sha256:{sha256}\n",
                 filename=filename,
-                options=pip_options(platforms, python_version),
+                options=pip_options(platforms, python_version, abi),
                 run=run,
             )
             if (found := file_sha256(wheel)) != sha256:
@@ -132,10 +134,11 @@ def fetch_wheel(
     return destination
 
 
-def pip_options(platforms: Sequence[str], python_version: str | None) -> tuple[str, ...]:
+def pip_options(platforms: Sequence[str], python_version: str | None, abi: str | None = None) -> tuple[str, ...]:
     """Pip's words for a target other than the running interpreter."""
     chosen = tuple(option for platform in platforms for option in ("--platform", platform))
-    return (*chosen, "--python-version", python_version) if python_version else chosen
+    version = ("--python-version", python_version) if python_version else ()
+    return (*chosen, *version, *(("--implementation", "cp", "--abi", abi) if abi else ()))
 
 
 def _pip_download(scratch: Path, *, requirement: str, filename: str, options: Sequence[str], run: Run) -> Path:

@@ -33,6 +33,9 @@ UNREACHED = re.compile(r"Could not fetch URL (\S+): (.*?)(?: - skipping)?$", re.
 SKIPPED = re.compile(r"none of the wheel's tags \(([^)]*)\) are compatible")
 """What pip writes into its log of each wheel for something else."""
 
+OTHER_VERSIONS = re.compile(r"\(from versions: (?!none\))")
+"""What pip says when other versions of the project have a wheel that fits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -46,10 +49,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """pip found no file; ``offered`` are the tags of the wheels it saw and passed over, as far as it told."""
+    """pip found no file; ``offered`` are the tags of the wheels it saw and passed over, as far as it told.
+
+    ``known``: some index has the project. ``other_versions``: it would take a wheel of another version.
+    """
 
     known: bool
     offered: tuple[str, ...]
+    other_versions: bool
 
     def may_have(self, arch: Arch, python: PythonTag) -> bool:
         """Whether a wheel for ``python`` on ``arch`` can be among them; True when pip did not tell."""
@@ -60,9 +67,13 @@ class Missing:
             for tag in self.offered
         )
 
-    def has_some(self, arch: Arch) -> bool:
-        """Whether any of them is a musllinux wheel for ``arch``."""
-        return any("-musllinux_" in tag and tag.endswith(f"_{arch.value}") for tag in self.offered)
+    def reason(self, arch: Arch) -> str:
+        """Why there is none for ``arch``."""
+        if self.other_versions:
+            return "no musllinux wheel of this version"
+        if any("-musllinux_" in tag and tag.endswith(f"_{arch.value}") for tag in self.offered):
+            return "no musllinux wheel for the CPython asked for"
+        return "no musllinux wheel for this architecture" if self.offered else "pip finds no wheel of it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +104,7 @@ class PipIndex:
             nothing = Nothing(outcome=Outcome.PURE, reason=f"no musllinux wheel: pip takes {found.filename}")
         if nothing.outcome is Outcome.PURE:
             return nothing
-        what = "for the CPython asked for" if seen and seen.has_some(arch) else "for this architecture"
-        return Nothing(outcome=Outcome.ABSENT, reason=f"no musllinux wheel {what}")
+        return Nothing(outcome=Outcome.ABSENT, reason=seen.reason(arch) if seen else "no CPython was asked for")
 
     def _ask(self, project: Project, platforms: Sequence[str], python: PythonTag) -> Candidate | Missing:
         """What pip would install of ``project``."""
@@ -105,8 +115,7 @@ class PipIndex:
                 *(sys.executable, "-m", "pip", "install", "--dry-run", "--disable-pip-version-check", "--no-input"),
                 *("--quiet", "--ignore-installed", "--no-deps", "--only-binary=:all:", "--target", f"{scratch}/target"),
                 *("--report", str(report), "--log", str(log)),
-                *pip_options(platforms, python.version),
-                *(("--implementation", "cp", "--abi", str(python)) if python.free_threaded else ()),
+                *pip_options(platforms, python.version, _abi(python)),
                 str(project),
             )
             done = self.run(command)
@@ -126,6 +135,7 @@ class PipIndex:
             cache=self.cache,
             platforms=platforms,
             python_version=python.version,
+            abi=_abi(python),
             run=self.run,
         )
 
@@ -170,7 +180,15 @@ def explain(log: str, done: process.Completed, project: Project) -> Missing:
     if b"No matching distribution found" not in done.stderr:
         done.check(FetchError, f"pip fails for {project}", resolution="Run the command to see what it says.")
     offered = tuple(dict.fromkeys(tag for group in SKIPPED.findall(log) for tag in group.split(", ")))
-    return Missing(known=bool(offered) or "Found link" in log or not UNREACHED.search(log), offered=offered)
+    others = OTHER_VERSIONS.search(done.stderr.decode(errors="replace"))
+    return Missing(
+        known=bool(offered or others) or not UNREACHED.search(log), offered=offered, other_versions=others is not None
+    )
+
+
+def _abi(python: PythonTag) -> str | None:
+    """What pip must be told of a free-threaded CPython; it knows the others' by their version."""
+    return str(python) if python.free_threaded else None
 
 
 def _is_musllinux(filename: str) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 
+from musllinux_build.audit.catalogue import RULES
 from musllinux_build.audit.verdict import Finding, Severity, Verdict
 from musllinux_build.policy import Policy
 from musllinux_build.survey.charts import floor_chart, percent, rule_chart, share_chart, text
@@ -38,7 +39,7 @@ def survey_page(survey: Survey) -> str:
             '<meta name="color-scheme" content="light dark">',
             f"<title>{TITLE}</title><style>{style}</style></head><body>",
             f"<header><h1>{TITLE}</h1>{_lead(survey)}</header>",
-            f"<main>{_tiles(survey)}{_charts(survey)}{_table(survey)}</main>",
+            f"<main>{_tiles(survey)}{_charts(survey)}{_table(survey)}{_glossary(survey)}</main>",
             f"<footer>{_footer(survey)}</footer>",
             f"<script>{script}</script></body></html>",
             "",
@@ -66,8 +67,8 @@ def _lead(survey: Survey) -> str:
 
 
 def _promise(policy: Policy) -> str:
-    branch = policy.row.base.rpartition(".")[0]
-    return f"musl {policy.row.floor} (Alpine {branch}) for {policy.value}"
+    promised = ", ".join(f"{name.capitalize()} {branch}" for name, branch in policy.row.promises.items())
+    return f"musl {policy.row.floor} ({promised}) for {policy.value}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -191,6 +192,18 @@ def _findings(found: Sequence[Finding]) -> Iterator[str]:
 
 def _cut(items: Sequence[str], most: int) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _glossary(survey: Survey) -> str:
+    """What the rules are that found something; those of a newer tool's rows are left out."""
+    found = {count.rule for count in by_rule(survey.rows)}
+    rules = (rule for rule in RULES if rule.id in found)
+    items = (
+        f"<div><dt>{text(rule.id)}</dt><dd>{text(rule.summary)} <span>({text(rule.source)})</span></dd></div>"
+        for rule in rules
+    )
+    listed = "".join(items)
+    return f'<section aria-labelledby="rules"><h2 id="rules">Rules</h2><dl>{listed}</dl></section>' if listed else ""
 
 
 def _footer(survey: Survey) -> str:

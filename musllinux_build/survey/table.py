@@ -76,20 +76,28 @@ def summary_lines(survey: Survey) -> Iterator[str]:
     audited = survey.audited
     conforming = sum(row.outcome is Outcome.CONFORMS for row in audited)
     projects = len({row.project.lower() for row in audited})
-    yield f"{conforming} of {len(audited)} wheels of {projects} projects keep the promise of their tag"
+    kept = f"{conforming} of {number(len(audited), 'wheel')} of {number(projects, 'project')}"
+    yield f"{kept} keep the promise of their tag" if audited else "no wheel was audited"
     for arch, share in by_arch(survey.rows).items():
         yield f"  {arch.value:<8} {share_words(share)}"
     counts = by_rule(survey.rows)
     if counts:
         yield "found:"
     for count in counts:
-        yield f"  {count.severity.value:<8} {count.rule:<22} {count.wheels:>4} wheels, {count.findings:>5} findings"
+        wheels, findings = number(count.wheels, "wheel"), number(count.findings, "finding")
+        yield f"  {count.severity.value:<8} {count.rule:<24} in {wheels} ({findings})"
     floors = by_floor(survey.rows)
     if floors:
         yield "effective floor:"
     for floor in floors:
         release = f"{'≤ ' if floor.or_older else ''}{floor.floor}"
-        yield f"  musl {release:<8} {floor.within + floor.above:>4} wheels, {floor.above} of them promise less"
+        above = f", of which {floor.above} promise less" if floor.above else ""
+        yield f"  musl {release:<8} {number(floor.within + floor.above, 'wheel')}{above}"
+
+
+def number(count: int, noun: str) -> str:
+    """``1 wheel``, ``2 wheels``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def share_words(share: Share) -> str:

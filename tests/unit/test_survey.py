@@ -228,6 +228,8 @@ def test_the_newest_python_with_a_wheel_is_taken_and_its_wheel_kept(tmp_path: Pa
         (Pip("py3-none-any"), Outcome.PURE, "pip takes demo-1.0-py3-none-any.whl"),
         (Pip("cp39-cp39-musllinux_1_2_x86_64"), Outcome.ABSENT, "for the CPython asked for"),
         (Pip("cp315-cp315-musllinux_1_2_s390x"), Outcome.ABSENT, "for this architecture"),
+        (Pip(), Outcome.ABSENT, "pip finds no wheel"),
+        (Pip(said=b"(from versions: 2.0)\nNo matching distribution found for x"), Outcome.ABSENT, "of this version"),
         (Pip(log="Could not fetch URL https://x/: 404 Client Error - skipping\n"), Outcome.ABSENT, "no index has demo"),
     ],
 )
@@ -252,6 +254,19 @@ def test_an_index_that_does_not_answer_is_one(tmp_path: Path, pip: Pip, details:
     with pytest.raises(FetchError) as caught:
         ask(tmp_path, pip)
     assert details in caught.value.details
+
+
+def test_a_free_threaded_python_is_named_to_pip_both_times(tmp_path: Path) -> None:
+    asked: list[tuple[str, ...]] = []
+    pip = Pip(TAG)
+
+    def run(argv: Sequence[str]) -> Completed:
+        asked.append(tuple(argv))
+        return pip(argv)
+
+    index = PipIndex(cache=tmp_path / "c", directory=tmp_path / "w", pythons=(PythonTag(3, 13, True),), run=run)
+    assert isinstance(index.fetch(Project(name="demo"), Arch.X86_64, policies_for(None)), Fetched)
+    assert [argv[argv.index("--abi") + 1] for argv in asked] == ["cp313t", "cp313t"]
 
 
 @pytest.mark.parametrize("report", ["{}", '{"install": []}', "no json"])
