@@ -27,8 +27,20 @@
     const down = heading.getAttribute("aria-sort") === "ascending";
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const sorted = rows.slice().sort((one, two) => order.compare(key(one, column), key(two, column)));
-    body.append(...(down ? sorted.reverse() : sorted));
+    // What has nothing in this column stays last, whichever way it is sorted.
+    const filled = rows.filter((row) => key(row, column)), empty = rows.filter((row) => !key(row, column));
+    filled.sort((one, two) => (down ? -1 : 1) * order.compare(key(one, column), key(two, column)));
+    body.append(...filled, ...empty);
+  }
+
+  // A narrow window shows rows as blocks, and browsers then forget that this is a table.
+  table.setAttribute("role", "table");
+  for (const part of [table.tHead, body]) part.setAttribute("role", "rowgroup");
+  for (const row of table.rows) {
+    row.setAttribute("role", "row");
+    for (const cell of row.cells) {
+      cell.setAttribute("role", { col: "columnheader", row: "rowheader" }[cell.scope] ?? "cell");
+    }
   }
 
   Array.from(table.tHead.rows[0].cells).forEach((heading, column) => {
