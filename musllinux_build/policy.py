@@ -70,7 +70,7 @@ class PolicyRow:
 
     ``floor`` is the lowest musl among the distributions it is promised for; ``promises`` maps each distribution to the
     first branch of it. ``libraries`` are those that every promised distribution has and a wheel may be allowed to take
-    from there, with the private symbols it must not use; by default it may take libc alone. ``image`` is None for a
+    from there, with the symbols that all of them export; by default it may take libc alone. ``image`` is None for a
     policy that is audited only.
     """
 

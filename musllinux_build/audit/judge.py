@@ -88,7 +88,7 @@ def examine(
         closure=closure,
         may_graft=may_graft,
         needs=find_needs(table, closure),
-        libraries={name: private for row in policies.rows.values() for name, private in row.libraries.items()},
+        libraries=policies.libraries,
         executables=frozenset(
             path for path, member in inventory.members.items() if wheel.archive.members[member].executable
         ),

@@ -49,7 +49,7 @@ class Subject:
     """All that rules may look at. ``may_graft``: libraries of the root will be copied into the wheel.
 
     ``executables`` are the installed paths of members with the permission to execute; ``libraries`` what promised
-    distributions have beside libc, with the private symbols of each; ``needs`` what provides every symbol.
+    distributions have beside libc, with what each exports on all of them; ``needs`` what provides every symbol.
     """
 
     name: WheelName

@@ -45,13 +45,21 @@ def symbol_findings(subject: Subject) -> Iterator[Finding]:
             yield _about(subject, path, symbol, ("symbol-too-new", *_too_new(subject, symbol, version)))
     for path, symbol in sorted(subject.needs.unprovided):
         yield _about(subject, path, symbol, _unprovided(subject, symbol))
-    for edge in subject.closure.edges:
-        if edge.outcome is Outcome.WHITELISTED:
-            private = subject.libraries.get(edge.name, frozenset())
-            for symbol in sorted(private & subject.closure.objects[edge.requester].undefined):
-                told = f"a private symbol of {edge.name} that other builds of it do not have"
-                remedy = f"Graft {edge.name} instead of trusting the system's"
-                yield _about(subject, edge.requester, symbol, ("symbol-private", told, remedy))
+    trusted = {edge.name for edge in subject.closure.edges if edge.outcome is Outcome.WHITELISTED}
+    # With a library that is not known, nobody can say what it does not define.
+    if trusted <= subject.libraries.keys() and not _has_unseen(subject):
+        public = frozenset().union(*(subject.libraries[name] for name in trusted))
+        for path, symbol in sorted(subject.needs.undecided):
+            if symbol not in public:
+                told = f"which {' and '.join(sorted(trusted))} of the promised distributions do not all have"
+                remedy = "Graft the library that defines it instead of trusting the system's"
+                yield _about(subject, path, symbol, ("symbol-private", told, remedy))
+
+
+def _has_unseen(subject: Subject) -> bool:
+    """Whether anything that is loaded needs a library that is neither there nor trusted."""
+    unseen = {Outcome.MISSING, Outcome.UNLOADABLE, Outcome.EXCLUDED}
+    return any(edge.outcome in unseen for edge in subject.closure.edges)
 
 
 def _too_new(subject: Subject, symbol: str, version: MuslVersion) -> tuple[str, str]:

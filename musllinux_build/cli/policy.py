@@ -24,6 +24,7 @@ from musllinux_build.policies.describe import (
     table_lines,
 )
 from musllinux_build.policies.evidence import Evidence, format_history
+from musllinux_build.policies.load import load_policies
 from musllinux_build.policies.record import find_loader, record
 from musllinux_build.policy import Policy
 
@@ -61,7 +62,7 @@ def record_command(root: str, **given: Any) -> None:
     lines = progress(given["verbose"], given["quiet"])
     with open_root(root, arch, lines) as (sysroot, runner), lines.step(f"record {root}"):
         loader = find_loader(sysroot, arch)
-        names = {"distro": given["distro"], "release": given["release"]}
+        names = {"distro": given["distro"], "release": given["release"], "libraries": load_policies().libraries}
         if given["no_run"]:
             evidence = record(sysroot, loader, None, **names)
         else:

@@ -29,6 +29,7 @@ def check(corpus: Corpus, committed: Mapping[str, str] | None = None) -> Report:
         *(not_reproduced(corpus, committed) if committed is not None else ()),
         *not_monotone(policies),
         *broken_promises(corpus, policies),
+        *missing_libraries(corpus, policies),
         *wrong_images(corpus, policies),
         *contradictions(corpus),
         *undocumented(corpus),
@@ -63,6 +64,20 @@ def broken_promises(corpus: Corpus, policies: Policies) -> Iterator[str]:
                 lacking = policies.data(policy, record.arch).exports - provided(record, corpus.upstream)
                 if lacking:
                     yield f"{policy.value} promises {record.label} {record.arch.value}, which lacks {_some(lacking)}"
+
+
+def missing_libraries(corpus: Corpus, policies: Policies) -> Iterator[str]:
+    """Every promised release where it was looked for has each library that its policy allows."""
+    for policy, row in policies.rows.items():
+        for record in corpus.records:
+            lacking = [name for name in row.libraries if not record.libraries.get(name, "not looked for")]
+            if lacking and promised(record, row.promises, row.series):
+                yield f"{policy.value} allows {', '.join(lacking)}, which {record.label} {record.arch.value} lacks"
+        yield from (
+            f"{policy.value} allows {name}, which no record was asked for"
+            for name, exports in row.libraries.items()
+            if not exports and not any(name in record.libraries for record in corpus.records)
+        )
 
 
 def wrong_images(corpus: Corpus, policies: Policies) -> Iterator[str]:

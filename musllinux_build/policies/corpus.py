@@ -133,7 +133,7 @@ def _merged_table(base: str, added: str) -> str:
     document, more = json.loads(base), json.loads(added)
     rows = {row["name"]: row for row in document["policies"]}
     for row in more["policies"]:
-        rows[row["name"]] = {"libraries": {}, **row}
+        rows[row["name"]] = row
     return json.dumps({**document, "policies": list(rows.values())})
 
 

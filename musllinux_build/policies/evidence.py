@@ -20,6 +20,7 @@ class Evidence:
     ``exports`` are the names of the loader's dynamic symbol table that a library can bind to. ``applies`` says what
     the loader was seen to do when it ran a probe (``relr``: it applies DT_RELR); what was not run is not in it.
     ``resolves`` are names of other releases that it finds without exporting them, None when it was not run.
+    ``libraries`` maps libraries that were looked for to what they export, nothing for one that is not there.
     """
 
     distro: str
@@ -29,6 +30,7 @@ class Evidence:
     exports: frozenset[str]
     applies: Mapping[str, bool] = field(default_factory=dict)
     resolves: frozenset[str] | None = None
+    libraries: Mapping[str, frozenset[str]] = field(default_factory=dict)
     loader_is_relr_packed: bool = False
 
     @property
@@ -71,6 +73,7 @@ class Evidence:
             "loader_is_relr_packed": self.loader_is_relr_packed,
             "applies": dict(sorted(self.applies.items())),
             **({} if self.resolves is None else {"resolves": sorted(self.resolves)}),
+            "libraries": {name: sorted(exports) for name, exports in sorted(self.libraries.items())},
             "exports": sorted(self.exports),
         }
         return json.dumps(document, indent=0) + "\n"
@@ -82,9 +85,9 @@ def release_order(release: str) -> tuple[int, ...]:
 
 
 def _from_record(record: Mapping[str, object]) -> Evidence:
-    applies = record.get("applies", {})
-    if not isinstance(applies, dict):
-        raise TypeError("applies is a mapping")
+    applies, libraries = record.get("applies", {}), record.get("libraries", {})
+    if not isinstance(applies, dict) or not isinstance(libraries, dict):
+        raise TypeError("applies and libraries are mappings")
     MuslVersion.parse(str(record["musl_package"]))
     return Evidence(
         distro=str(record["distro"]),
@@ -94,6 +97,7 @@ def _from_record(record: Mapping[str, object]) -> Evidence:
         exports=_names(record["exports"]),
         applies={str(name): bool(value) for name, value in sorted(applies.items())},
         resolves=_names(record["resolves"]) if "resolves" in record else None,
+        libraries={str(name): _names(exports) for name, exports in sorted(libraries.items())},
         loader_is_relr_packed=bool(record.get("loader_is_relr_packed", False)),
     )
 
@@ -126,6 +130,7 @@ def format_history(records: Iterable[Evidence]) -> str:
                 **({"loader_is_relr_packed": True} if record.loader_is_relr_packed else {}),
                 "applies": dict(sorted(record.applies.items())),
                 **({} if record.resolves is None else {"resolves": " ".join(sorted(record.resolves))}),
+                "libraries": {name: " ".join(sorted(exports)) for name, exports in sorted(record.libraries.items())},
                 "added": " ".join(sorted(record.exports - before)),
                 "removed": " ".join(sorted(before - record.exports)),
             }

@@ -149,6 +149,8 @@ def promised(record: Evidence, promises: Mapping[str, str], series: tuple[int, i
 def derive_policies(table: str, records: Collection[Evidence]) -> str:
     """The policy table with the floor of each row: the lowest musl among the releases that it promises.
 
+    Of each library that a row allows, what the promised releases have in common.
+
     Raises:
         KeyError, ValueError: ``table`` is no policy table, or a row promises nothing that was recorded.
     """
@@ -156,11 +158,20 @@ def derive_policies(table: str, records: Collection[Evidence]) -> str:
     for row in document["policies"]:
         _, major, minor = row["name"].split("_")
         series = int(major), int(minor)
-        floors = [record.musl for record in records if promised(record, row["promises"], series)]
-        if not floors:
+        releases = [record for record in records if promised(record, row["promises"], series)]
+        if not releases:
             raise ValueError(f"{row['name']}: no recorded release is promised, so it has no floor")
-        row["floor"] = str(min(floors))
+        row["floor"] = str(min(record.musl for record in releases))
+        row["libraries"] = {
+            name: " ".join(sorted(common_exports(name, releases))) for name in sorted(row.get("libraries", ()))
+        }
     return json.dumps(document, indent=1) + "\n"
+
+
+def common_exports(library: str, records: Collection[Evidence]) -> frozenset[str]:
+    """What a library exports on every release where it was looked for."""
+    seen = [record.libraries[library] for record in records if library in record.libraries]
+    return frozenset.intersection(*seen) if seen else frozenset()
 
 
 def promised_distributions(table: str) -> frozenset[str]:

@@ -60,7 +60,7 @@ class SymbolTable:
 class PolicyData:
     """A symbol table seen from one policy; ``exports`` is what its floor provides.
 
-    ``libraries`` are those a wheel may be allowed to take from the system, with their private symbols.
+    ``libraries`` are those a wheel may be allowed to take from the system, with what they export everywhere.
     """
 
     policy: Policy
@@ -90,6 +90,15 @@ class Policies:
             known = ", ".join(row.value for row in self.rows)
             raise UsageError(f"{policy.value} is not a known policy", resolution=f"Known: {known}.")
         return self.rows[policy]
+
+    @property
+    def libraries(self) -> Mapping[str, frozenset[str]]:
+        """The libraries that a row allows, with what they export on every distribution of every row that does."""
+        found: dict[str, frozenset[str]] = {}
+        for row in self.rows.values():
+            for name, exports in row.libraries.items():
+                found[name] = found.get(name, exports) & exports
+        return found
 
     def data(self, policy: Policy, arch: Arch) -> PolicyData:
         """The table of ``arch`` seen from ``policy``."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from musllinux_build.apkdb import ApkDatabase, read_database
 from musllinux_build.arch import Arch
+from musllinux_build.elf.closure import DEFAULT_PATH
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import ImageError, WheelError
@@ -97,13 +98,15 @@ def record(
     run: Run | None,
     *,
     candidates: Collection[str] = (),
+    libraries: Collection[str] = (),
     distro: str | None = None,
     release: str | None = None,
 ) -> Evidence:
     """The evidence of a root. Without ``run`` nothing is executed, and nothing is said about what the loader applies.
 
     ``candidates`` are names that other releases export: the loader is asked which of them it resolves without
-    exporting them. ``distro`` and ``release`` replace what os-release says.
+    exporting them. ``libraries`` are the names of those whose exports are recorded, too. ``distro`` and
+    ``release`` replace what os-release says.
 
     Raises:
         ImageError: the root does not say what it is, or contradicts itself; or its loader cannot be run.
@@ -132,8 +135,19 @@ def record(
         exports=loader.facts.exports,
         applies=applies,
         resolves=None if run is None else resolved_names(loader.arch, run, others),
+        libraries={library: library_exports(root, library, loader.arch) for library in sorted(libraries)},
         loader_is_relr_packed=Hazard.RELR in loader.facts.hazards,
     )
+
+
+def library_exports(root: Sysroot, name: str, arch: Arch) -> frozenset[str]:
+    """What a library of the root exports, nothing when musl finds none of that name by its default path."""
+    for directory in DEFAULT_PATH.split(":"):
+        content = root.read(f"{directory}/{name}")
+        facts = read_elf(content, name) if content else None
+        if facts and facts.fits(arch.row.elf):
+            return facts.exports
+    return frozenset()
 
 
 def probe_loader(arch: Arch, run: Run) -> dict[str, bool]:

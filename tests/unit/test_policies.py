@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import judge_wheel
+from musllinux_build.audit.subject import Search
 from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError
 from musllinux_build.policies.check import check
@@ -80,7 +81,8 @@ def test_the_table_says_what_musl_documents(arch: Arch) -> None:
     data = load_policy(Policy.MUSLLINUX_1_2, arch)
     assert {"gettid", "fopen64"} <= data.exports
     assert not {"qsort_r", "statx", "__cxa_thread_atexit_impl"} & data.exports
-    assert "zcalloc" in data.libraries["libz.so.1"]
+    assert "inflate" in data.libraries["libz.so.1"]
+    assert "zcalloc" not in data.libraries["libz.so.1"]
 
 
 @pytest.mark.parametrize("arch", list(Arch))
@@ -115,9 +117,12 @@ RELEASES = st.lists(
         relr=st.booleans(),
     ).flatmap(
         lambda record: st.builds(
-            lambda exports, resolves: replace(record, exports=exports, resolves=resolves),
+            lambda exports, resolves, libraries: replace(
+                record, exports=exports, resolves=resolves, libraries=libraries
+            ),
             SYMBOLS,
             st.none() | SYMBOLS,
+            st.dictionaries(st.sampled_from(["libz.so.1", "libc++.so.1"]), SYMBOLS | st.just(frozenset[str]())),
         )
     ),
     min_size=1,
@@ -200,7 +205,7 @@ def test_what_ships_is_true(shipped: Corpus) -> None:
 
 def small(*records: Evidence, upstream: Upstream = UPSTREAM, **row: object) -> Corpus:
     """A corpus with one policy, and the same records on every architecture."""
-    rows = [{"name": "musllinux_1_2", "promises": {"alpine": "3.1"}, "libraries": {}, **row}]
+    rows = [{"name": "musllinux_1_2", "promises": {"alpine": "3.1"}, **row}]
     everywhere = [replace(record, arch=arch) for record in records for arch in Arch]
     return Corpus(table=json.dumps({"schema": 1, "policies": rows}), records=everywhere, upstream=upstream)
 
@@ -230,6 +235,14 @@ PLANTED = {
     "resolving": (
         small(replace(release(1, "1.2.4", "a"), resolves=frozenset({"b64"}))),
         "alpine 3.1.1 x86_64 and upstream's list differ in resolving b64",
+    ),
+    "library": (
+        small(replace(release(1, "1.2.2", "a"), libraries={"libz.so.1": frozenset()}), libraries=["libz.so.1"]),
+        "musllinux_1_2 allows libz.so.1, which alpine 3.1.1 x86_64 lacks",
+    ),
+    "library nobody looked for": (
+        small(release(1, "1.2.2", "a"), libraries=["libz.so.1"]),
+        "musllinux_1_2 allows libz.so.1, which no record was asked for",
     ),
     "no such image": (
         small(release(1, "1.2.2", "a"), image={"base": "3.1.1", "musl_package": "1.2.2-r7", "newest": "3.9.9"}),
@@ -296,6 +309,33 @@ def test_another_distribution_and_policy_need_no_code(tmp_path: Path, shipped: C
     problems = check(laid_over(shipped, more)).problems
     assert "nimbus 7 has musl 1.3.0 and lacks getrandom of musl 1.1.20" in problems
     assert "s390x: no upstream release is known to bring brand_new" in problems
+
+
+def test_a_library_provides_what_all_promised_releases_of_it_export() -> None:
+    names = [frozenset({"inflate", "zcalloc"}), frozenset({"inflate", "uncompress2"}), None]
+    records = [
+        replace(release(at, "1.2.2", "a"), libraries={} if exports is None else {"libz.so.1": exports})
+        for at, exports in enumerate(names, 1)
+    ]
+    policies = small(*records, libraries=["libz.so.1"]).policies()
+    assert policies.libraries == {"libz.so.1": frozenset({"inflate"})}
+    assert policies.data(Policy.MUSLLINUX_1_2, Arch.I686).libraries == policies.libraries
+
+
+@pytest.mark.parametrize(
+    ("trusted", "undefined", "rules"),
+    [
+        (["libz.so.1"], ["inflate", "uncompress2"], []),
+        (["libz.so.1"], ["inflate_table", "inflate"], ["symbol-private"]),
+        (["libz.so.1", "libknown-to-nobody.so"], ["inflate_table"], []),
+    ],
+)
+def test_a_trusted_library_has_its_recorded_symbols(
+    trusted: list[str], undefined: list[str], rules: list[str], tmp_path: Path
+) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension(needed=trusted, undefined=undefined)})
+    verdict = judge_wheel(path, search=Search(whitelist=frozenset(trusted)))
+    assert [finding.rule for finding in verdict.errors] == rules
 
 
 def test_a_directory_that_adds_nothing(tmp_path: Path, shipped: Corpus) -> None:

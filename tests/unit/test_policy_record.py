@@ -103,6 +103,10 @@ def test_a_root_becomes_evidence(arch: Arch) -> None:
         | ({} if arch in {Arch.PPC64LE, Arch.S390X} else {"tls_descriptors": True}),
         resolves=frozenset({"open64"}),
     )
+    zlib = {"/usr/lib/libz.so.1": build(Obj(arch=arch, exports=["inflate"]))}
+    with_zlib = DictSysroot(files={**sysroot.files, **zlib})
+    looked_for = record(with_zlib, loader, None, libraries=["libz.so.1", "libbz2.so.1"]).libraries
+    assert looked_for == {"libz.so.1": frozenset({"inflate"}), "libbz2.so.1": frozenset()}
     unseen = record(sysroot, loader, None, candidates={"open64"})
     assert (unseen.applies, unseen.resolves, unseen.exports) == ({}, None, evidence.exports)
 
