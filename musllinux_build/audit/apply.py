@@ -9,24 +9,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from musllinux_build.audit.contents import Contents
 from musllinux_build.audit.graft import GraftPlan, Object
 from musllinux_build.audit.naming import HASH_DIGITS
 from musllinux_build.audit.sbom import Bundled, Source
 from musllinux_build.audit.scripts import shim
-from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_elf
+from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_in_place
+from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import read_elf
 from musllinux_build.elf.strip import strip_elf
+from musllinux_build.errors import RepairError
+from musllinux_build.wheel.assemble import Product
 
-Patcher = Callable[[bytes, ElfEdit], bytes]
-"""Applies an edit to an object; raises RepairError when it cannot. The same input must give the same bytes."""
+Content = bytes | bytearray
+Patcher = Callable[[bytearray, ElfEdit], bytes | bytearray]
+"""Applies an edit to an object; raises RepairError when it cannot. The same input must give the same bytes.
+
+It may change what it is given, and is not given it again.
+"""
 
 
-def built_in(content: bytes, edit: ElfEdit) -> bytes:
+def built_in(content: bytearray, edit: ElfEdit) -> bytearray:
     """The patcher that needs no program."""
-    return bytes(edit_elf(content, edit, "object"))
+    edit_in_place(content, edit, "object")
+    return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +70,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """``added`` and ``changed`` map members to new content, ``removed`` are members that are no more.
+    """``products`` are the members that are new or changed, ``removed`` are members that are no more.
 
     ``executable`` are the added and changed ones that are loaded or started; ``bundled`` describes every library that
     came in or changed.
     """
 
-    added: Mapping[str, bytes] = field(default_factory=dict)
-    changed: Mapping[str, bytes] = field(default_factory=dict)
+    products: tuple[Product, ...] = ()
+    facts: dict[str, ElfFacts] = field(default_factory=dict)
+    """Of the objects among them, by member, once they are made."""
     removed: frozenset[str] = frozenset()
     executable: frozenset[str] = frozenset()
     grafts: tuple[Graft, ...] = ()
@@ -78,13 +88,15 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """One object after its edit."""
+    """One object after its edit; how to make it again, and of a library what is said about it."""
 
     object: Object
     name: str
     edit: ElfEdit
-    before: bytes
-    content: bytes
+    make: Callable[[], Content]
+    size: int = 0
+    sha256: str = ""
+    source: Source | None = None
 
     @property
     def member(self) -> str:
@@ -93,7 +105,9 @@ class _Result:
 
 
 def apply_graft(plan: GraftPlan, contents: Contents, patch: Patcher, distribution: str) -> Applied:
-    """Edit copies of everything in ``plan``; ``distribution`` is what scripts that move look for.
+    """Edits of everything in ``plan``; ``distribution`` is what scripts that move look for.
+
+    Names that depend on bytes are found by making them; but no content is kept: each is made again when it is written.
 
     Raises:
         RepairError: an edit fails, or changed something it should not.
@@ -102,27 +116,43 @@ def apply_graft(plan: GraftPlan, contents: Contents, patch: Patcher, distributio
     results: list[_Result] = []
     for group in plan.groups:
         results += _edit_group(group, names, contents, patch)
-    for found in plan.objects:
-        edit = _edit_of(found, None, names)
-        before = _read(found, contents)
-        after = _edit(found, before, edit, patch)
-        results.append(_Result(object=found, name=names[found.key], edit=edit, before=before, content=after))
+    results += [_edit_alone(found, names, contents, patch) for found in plan.objects]
     shims = {script: shim(distribution, target) for script, target in plan.shims.items()}
-    new = {result.member: result.content for result in results}
+    new = {result.member for result in results}
+    facts: dict[str, ElfFacts] = {}
     old = {result.object.member for result in results if result.object.member}
     return Applied(
-        added={member: content for member, content in new.items() if member not in old},
-        changed={**{member: content for member, content in new.items() if member in old}, **shims},
-        removed=frozenset(old - new.keys() - shims.keys()),
-        executable=frozenset(new) | shims.keys(),
+        products=(
+            *(_product(result, contents, facts) for result in results),
+            *(Product(member=script, weight=0, make=partial(bytes, text)) for script, text in shims.items()),
+        ),
+        facts=facts,
+        removed=frozenset(old - new - shims.keys()),
+        executable=frozenset(new | shims.keys()),
         grafts=tuple(_graft(result, plan) for result in results if result.object.member is None),
         changes=tuple(_change(result) for result in results if result.object.member is not None),
         bundled=_bundled(results),
     )
 
 
-def _read(found: Object, contents: Contents) -> bytes:
-    return contents.read_member(found.member) if found.member else contents.read_source(found.source or "")
+def _product(result: _Result, contents: Contents, facts: dict[str, ElfFacts]) -> Product:
+    def make() -> Content:
+        content = result.make()
+        if result.sha256 and hashlib.sha256(content).hexdigest() != result.sha256:
+            raise RepairError(
+                f"{result.object.facts.path} has changed meanwhile",
+                resolution="Do not change the root during a repair.",
+            )
+        found = read_elf(content, result.member)
+        if found is not None:
+            facts[result.member] = found
+        return content
+
+    return Product(member=result.member, weight=contents.weight(result.object.member, result.size), make=make)
+
+
+def _take(found: Object, contents: Contents) -> bytearray:
+    return contents.take_member(found.member) if found.member else contents.take_source(found.source or "")
 
 
 def _edit_of(found: Object, soname: str | None, names: Mapping[str, str]) -> ElfEdit:
@@ -137,37 +167,61 @@ def _edit_of(found: Object, soname: str | None, names: Mapping[str, str]) -> Elf
     )
 
 
-def _edit(found: Object, content: bytes, edit: ElfEdit, patch: Patcher) -> bytes:
-    # What is dropped goes before the edit, so that nothing is put behind it, and after, because an edit leaves tails.
-    content = strip_elf(content) if found.mend.strip else content
-    if edit == ElfEdit():
-        return content
-    edited = patch(content, edit)
-    check_edit(found.facts, read_elf(edited, found.facts.path), edit)
-    return strip_elf(edited) if found.mend.strip else edited
+def _edit_alone(found: Object, names: Mapping[str, str], contents: Contents, patch: Patcher) -> _Result:
+    """An object whose name does not depend on its bytes: only what is told of a library needs them now."""
+    edit = _edit_of(found, None, names)
+    make = partial(_make, found, (edit,), edit, contents, patch)
+    result = _Result(object=found, name=names[found.key], edit=edit, make=make)
+    return _described(result, contents) if _is_library(result) else result
 
 
 def _edit_group(group: tuple[Object, ...], names: dict[str, str], contents: Contents, patch: Patcher) -> list[_Result]:
-    """A group's objects with their final bytes; their names are put into ``names``."""
+    """A group's objects with their final names, which are put into ``names``."""
     stand_ins = {found.key: found.named(f"{index:0{HASH_DIGITS}d}") for index, found in enumerate(group)}
-    edited = []
+    first = {found.key: _edit_of(found, stand_ins[found.key], names | stand_ins) for found in group}
+    joint = hashlib.sha256()
     for found in group:
-        edit = _edit_of(found, stand_ins[found.key], names | stand_ins)
-        before = _read(found, contents)
-        edited.append((found, before, _edit(found, before, edit, patch)))
-    joint = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for *_, content in edited))
+        edit = first[found.key]
+        joint.update(hashlib.sha256(_make(found, (edit,), edit, contents, patch)).digest())
     for index, found in enumerate(group):
         own = joint.copy()
         own.update(str(index).encode())
         names[found.key] = found.named(own.hexdigest()[:HASH_DIGITS])
     renames = tuple((stand_ins[found.key], names[found.key]) for found in group)
     results = []
-    for found, before, content in edited:
-        final = patch(content, ElfEdit(soname=names[found.key], needed=renames))
+    for found in group:
         whole = _edit_of(found, names[found.key], names)
-        check_edit(found.facts, read_elf(final, found.facts.path), whole)
-        results.append(_Result(object=found, name=names[found.key], edit=whole, before=before, content=final))
+        edits = (first[found.key], ElfEdit(soname=names[found.key], needed=renames))
+        make = partial(_make, found, edits, whole, contents, patch)
+        results.append(_described(_Result(object=found, name=names[found.key], edit=whole, make=make), contents))
     return results
+
+
+def _make(found: Object, edits: tuple[ElfEdit, ...], whole: ElfEdit, contents: Contents, patch: Patcher) -> Content:
+    """The content of an object after ``edits``, which together must come to ``whole``."""
+    # What is dropped goes before the edits, so that nothing is put behind it, and after, because an edit leaves tails.
+    content: Content = _take(found, contents)
+    if found.mend.strip:
+        content = strip_elf(bytes(content))
+    if edits == (ElfEdit(),):
+        return content
+    for edit in edits:
+        content = patch(content if isinstance(content, bytearray) else bytearray(content), edit)
+    check_edit(found.facts, read_elf(content, found.facts.path), whole)
+    return strip_elf(bytes(content)) if found.mend.strip else content
+
+
+def _described(result: _Result, contents: Contents) -> _Result:
+    """``result`` with what is told of a library: where it is from, and what became of it."""
+    found = result.object
+    source = Source.of(found.source or found.member or "", _take(found, contents))
+    content = result.make()
+    return replace(result, size=len(content), sha256=hashlib.sha256(content).hexdigest(), source=source)
+
+
+def _is_library(result: _Result) -> bool:
+    """Whether it came in, or got another name."""
+    return bool(result.object.source) or result.name != result.object.stem
 
 
 def _graft(result: _Result, plan: GraftPlan) -> Graft:
@@ -175,7 +229,7 @@ def _graft(result: _Result, plan: GraftPlan) -> Graft:
         soname=result.object.facts.soname or result.object.asked_as,
         source_path=result.object.source or "",
         new_name=result.name,
-        size=len(result.content),
+        size=result.size,
         member=result.member,
         reached=plan.reached.get(result.object.key, ""),
     )
@@ -198,15 +252,15 @@ def _change(result: _Result) -> Change:
 
 def _bundled(results: list[_Result]) -> tuple[Bundled, ...]:
     """Libraries that came in, and those of the wheel that got another name."""
-    libraries = [result for result in results if result.object.source or result.name != result.object.stem]
-    members = {result.object.key: result.member for result in libraries}
+    libraries = [(result, result.source) for result in results if result.source and _is_library(result)]
+    members = {result.object.key: result.member for result, _ in libraries}
     return tuple(
         Bundled(
             member=result.member,
-            sha256=hashlib.sha256(result.content).hexdigest(),
+            sha256=result.sha256,
             soname=result.object.facts.soname or result.object.asked_as,
-            source=Source.of(result.object.source or result.object.member or "", result.before),
+            source=source,
             needs=tuple(sorted({members[key] for key in result.object.needs.values() if key in members})),
         )
-        for result in libraries
+        for result, source in libraries
     )

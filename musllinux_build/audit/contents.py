@@ -13,17 +13,24 @@ SOURCE_CODE = re.compile(r".+\.(?:py|pyi|pth)", re.DOTALL)
 
 
 class Contents:
-    """What is in the wheel and in the root; a file of the root is read once and kept."""
+    """What is in the wheel and in the root. Nothing is kept: a content is read again when it is wanted again."""
 
     def __init__(self, wheel: Wheel, sysroot: Sysroot | None) -> None:
         self._wheel = wheel
         self.sysroot = sysroot
-        self._sources: dict[str, bytes] = {}
 
     @property
     def read_member(self) -> Callable[[str], bytes]:
         """The content of a member, compared with RECORD."""
         return self._wheel.read
+
+    def take_member(self, member: str) -> bytearray:
+        """The content of a member, compared with RECORD, to be changed in place."""
+        return self._wheel.take(member)
+
+    def weight(self, member: str | None, size: int) -> int:
+        """About how many bytes are in memory while an object is edited and packed; ``size`` is that of a new one."""
+        return size + (self._wheel.archive.weight(member) if member else size)
 
     def read_source(self, path: str) -> bytes:
         """The file at ``path`` of the root.
@@ -31,12 +38,14 @@ class Contents:
         Raises:
             RepairError: it is gone.
         """
-        if path not in self._sources:
-            content = self.sysroot.read(path) if self.sysroot else None
-            if content is None:
-                raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
-            self._sources[path] = content
-        return self._sources[path]
+        content = self.sysroot.read(path) if self.sysroot else None
+        if content is None:
+            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
+        return content
+
+    def take_source(self, path: str) -> bytearray:
+        """The file at ``path`` of the root, to be changed in place."""
+        return bytearray(self.read_source(path))
 
     def mentioned(self, names: Iterable[str]) -> frozenset[str]:
         """Those of ``names`` (file names) that occur in the Python source of the wheel: something opens them so."""

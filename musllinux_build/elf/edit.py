@@ -61,6 +61,25 @@ def edit_elf(content: bytes | bytearray, edit: ElfEdit, path: str) -> bytearray:
         WheelError: the object's tables contradict the file.
         RepairError: it has no dynamic section, or there is no room in its address space.
     """
+    result = bytearray(content)
+    edit_in_place(result, edit, path)
+    return result
+
+
+def edit_in_place(content: bytearray, edit: ElfEdit, path: str) -> None:
+    """Apply ``edit`` to ``content`` itself: a large object is not copied. Errors as of edit_elf leave it as it was."""
+    keep, end, writes = _plan(content, edit, path)
+    if (keep, end) != (len(content), len(content)):
+        del content[keep:]
+        content += bytes(end - keep)
+    # Through a view, because an assignment to a bytearray's slice first makes a copy of what it is given.
+    with memoryview(content) as target:
+        for offset, part in writes:
+            target[offset : offset + len(part)] = part
+
+
+def _plan(content: bytearray, edit: ElfEdit, path: str) -> tuple[int, int, list[tuple[int, bytes]]]:
+    """How many bytes of the file stay, how long it becomes, and what is written where; no view of it is left."""
     layout = read_layout(content, path)
     if layout is None:
         raise _refused(path, "it has no dynamic section")
@@ -70,13 +89,7 @@ def edit_elf(content: bytes | bytearray, edit: ElfEdit, path: str) -> bytearray:
     if edit.expand_relr:
         _plan_relocations(layout, draft)
     keep, end = place_tables(layout, draft)
-    result = bytearray(end)
-    # Through views, because an assignment to a bytearray's slice first makes a copy of what it is given.
-    with memoryview(result) as target, memoryview(content) as source:
-        target[:keep] = source[:keep]
-        for offset, part in draft.writes:
-            target[offset : offset + len(part)] = part
-    return result
+    return keep, end, [(offset, bytes(part)) for offset, part in draft.writes]
 
 
 def _not_executable(row: Program) -> Program:

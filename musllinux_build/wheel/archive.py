@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct, error
@@ -19,7 +19,7 @@ from typing import Final, Literal
 from musllinux_build.wheel.codec import BadStreamError, find_codec
 from musllinux_build.wheel.directory import Entry, read_directory, refuse, sizes64, widened
 from musllinux_build.wheel.names import check_names
-from musllinux_build.wheel.source import MemorySource, Source, chunks
+from musllinux_build.wheel.source import Extent, MemorySource, Source, chunks
 
 LOCAL = Struct("<4s5H3L2H")
 LOCAL_MAGIC = b"PK\x03\x04"
@@ -61,10 +61,10 @@ class Archive:
     source: Source
     members: Mapping[str, Member]
 
-    def raw(self, name: str) -> Iterator[bytes | memoryview]:
-        """The packed bytes of a member, in chunks."""
+    def raw(self, name: str) -> Extent:
+        """Where the packed bytes of a member are."""
         member = self.members[name]
-        return chunks(self.source, member.start, member.packed)
+        return Extent(source=self.source, offset=member.start, size=member.packed)
 
     def weight(self, name: str) -> int:
         """Bytes in memory while a member is read."""

@@ -68,13 +68,16 @@ class Zlib:
             with memoryview(packed) as view, memoryview(out) as target:
                 for start in range(0, len(view), SMALL):
                     piece: bytes | memoryview = view[start : start + SMALL]
-                    while piece or inflater.unconsumed_tail:
-                        chunk = inflater.decompress(piece, min(BLOCK, size - position + 1))
+                    more = True
+                    while more:
+                        limit = min(BLOCK, size - position + 1)
+                        chunk = inflater.decompress(piece, limit)
                         if position + len(chunk) > size or inflater.unused_data:
                             raise BadStreamError("it is too long or has bytes after its end")
                         target[position : position + len(chunk)] = chunk
                         position += len(chunk)
                         piece = inflater.unconsumed_tail
+                        more = bool(piece) or len(chunk) == limit
         except zlib.error as reason:
             raise BadStreamError(str(reason)) from None
         if not inflater.eof or position != size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -16,7 +17,14 @@ from musllinux_build.wheel.archive import Archive, Limits, read_archive
 from musllinux_build.wheel.codec import Buffer
 from musllinux_build.wheel.layout import SITE, installed_path
 from musllinux_build.wheel.metadata import WheelFile
-from musllinux_build.wheel.record import SIGNATURES, RecordEntry, check_content, check_listing, parse_record
+from musllinux_build.wheel.record import (
+    SIGNATURES,
+    RecordEntry,
+    check_content,
+    check_listing,
+    encode_digest,
+    parse_record,
+)
 from musllinux_build.wheel.source import Source
 
 LARGEST_TEXT = 64 << 20
@@ -75,6 +83,13 @@ class Wheel:
         content = self.archive.read(member)
         self.check(member, content)
         return content
+
+    def sha256(self, member: str) -> str:
+        """The SHA-256 of ``member`` as RECORD writes it."""
+        entry = self.record[member]
+        if entry.algorithm == "sha256":
+            return entry.digest
+        return encode_digest(hashlib.sha256(self.take(member)).digest())
 
     @contextmanager
     def lent(self, member: str, scratch: Scratch) -> Iterator[memoryview]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -55,6 +56,22 @@ class FileSource:
             content = os.pread(self._descriptor, size - got, offset + got) if got < size else b""
             parts.append(content)
         return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """``size`` bytes of a source, from ``offset`` on."""
+
+    source: Source
+    offset: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The bytes, a chunk at a time."""
+        return chunks(self.source, self.offset, self.size)
 
 
 @contextmanager

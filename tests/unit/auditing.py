@@ -35,7 +35,7 @@ class DictSysroot:
         return self.files[real] if real else None
 
 
-def rebuild(content: bytes, edit: ElfEdit) -> bytes:
+def rebuild(content: bytes | bytearray, edit: ElfEdit) -> bytes:
     """A patcher for objects of elfgen: reads the facts and builds the object anew."""
     facts = read_elf(content, "object")
     assert facts is not None

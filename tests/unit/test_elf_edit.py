@@ -71,7 +71,7 @@ def layout_of(content: bytes | bytearray) -> Layout:
     return layout
 
 
-def edited(content: bytes, edit: ElfEdit) -> bytearray:
+def edited(content: bytes | bytearray, edit: ElfEdit) -> bytearray:
     result = edit_elf(content, edit, "x.so")
     check_edit(facts_of(content), facts_of(result), edit)
     return result

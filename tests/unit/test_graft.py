@@ -207,7 +207,7 @@ def test_what_lies_in_data_cannot_reach_grafts(tmp_path: Path) -> None:
 
 
 def test_a_patcher_that_breaks_something_is_found_out(tmp_path: Path) -> None:
-    def careless(content: bytes, edit: ElfEdit) -> bytes:
+    def careless(content: bytes | bytearray, edit: ElfEdit) -> bytes:
         return rebuild(content, replace(edit, needed=()))
 
     path = put_wheel(tmp_path, {module_name(): extension(needed=["libyaml-0.so.2"])})

@@ -126,7 +126,7 @@ class Bench:
         return [box.spec.purpose for box in self.engine.created]
 
 
-def no_patches(_content: bytes, _edit: ElfEdit) -> bytes:
+def no_patches(_content: bytes | bytearray, _edit: ElfEdit) -> bytes:
     raise AssertionError("nothing is grafted here")
 
 

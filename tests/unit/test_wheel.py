@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back_by_us_and_by_python(members: dict[str, byt
             method=member.method,
             crc=member.crc,
             size=member.size,
-            content=b"".join(archive.raw(member.name)),
+            content=archive.raw(member.name),
             executable=member.executable,
         )
         for member in archive.members.values()
