@@ -28,17 +28,21 @@ class DirectorySysroot:
         real = self.real_path(path)
         if real is None:
             return None
+        host = self._host(real)
         try:
+            # Merely to open a device may do something.
+            if not stat.S_ISREG(os.lstat(host).st_mode):
+                return None
             # What changes under the reader must not lead it outside: the last step follows no link.
-            descriptor = os.open(self._host(real), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(host, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+            with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor has no path
+                about = os.fstat(descriptor)
+                if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
+                    return None
+                # No more than it says: files of a running system's /proc say nothing and never end.
+                return stream.read(about.st_size)
         except OSError:
             return None
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
-            os.close(descriptor)
-            return None
-        with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor has no path
-            return stream.read()
 
     def real_path(self, path: str) -> str | None:
         """``path`` with every link resolved as if the directory were ``/``."""

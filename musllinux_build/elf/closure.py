@@ -23,10 +23,13 @@ from fnmatch import fnmatchcase
 
 from musllinux_build.arch import Arch
 from musllinux_build.elf.facts import ElfFacts
+from musllinux_build.errors import WheelError
 
 RESERVED = re.compile(r"lib(?:c|pthread|rt|m|dl|util|xnet)\.")
 DEFAULT_PATH = "/lib:/usr/local/lib:/usr/lib"
-MOST_OBJECTS = 5000
+MOST_OBJECTS = 2000
+MOST_STEPS = 1_000_000
+"""Of one load: objects. Of all loads of a wheel: files asked for. Real wheels have hundreds, and ten thousand."""
 
 
 class Outcome(Enum):
@@ -84,12 +87,12 @@ class Closure:
     chains: Mapping[str, tuple[str, ...]]
     claims: Mapping[str, tuple[str, ...]]
     ambiguous: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    dead: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
+    """The edges of every requester that lead nowhere, or to what is not looked at."""
 
     def missing_for(self, root: str) -> tuple[Edge, ...]:
-        """The edges of everything loaded for ``root`` that lead nowhere, or to what is not looked at."""
-        paths = frozenset(self.loads[root])
-        bad = {Outcome.MISSING, Outcome.UNLOADABLE, Outcome.EXCLUDED, Outcome.WHITELISTED}
-        return tuple(edge for edge in self.edges if edge.requester in paths and edge.outcome in bad)
+        """The dead edges of everything loaded for ``root``."""
+        return tuple(edge for path in self.loads[root] for edge in self.dead.get(path, ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,19 @@ class _Loaded:
     by_name: dict[str, str] = field(default_factory=dict)
     by_identity: dict[str, str] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
+    directories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Steps:
+    """How often a file was asked for in all loads together."""
+
+    taken: int = 0
+
+    def take(self, requester: str) -> None:
+        self.taken += 1
+        if self.taken > MOST_STEPS:
+            raise _endless(requester, f"its libraries are looked for in more than {MOST_STEPS:,} places")
 
 
 def system_path_file(arch: Arch) -> str:
@@ -160,36 +176,49 @@ def resolve(files: Mapping[str, ElfFacts], world: World, *, extra_roots: Iterabl
 
     Roots are what the outside opens: Python extensions, ``extra_roots``, executables, and every file no other needs.
     """
-    roots = [path for path, facts in sorted(files.items()) if facts.python_init or facts.interp or path in extra_roots]
-    loads = {root: _load(root, files[root], world) for root in roots}
+    steps = _Steps()
+    loads: dict[str, _Loaded] = {}
+    loaded: set[str] = set()
+    users: dict[str, set[str]] = {}
+    for path, facts in files.items():
+        for name in facts.needed:
+            users.setdefault(name, set()).add(path)
+
+    def load(path: str) -> None:
+        loads[path] = _load(path, files[path], world, steps)
+        loaded.update(loads[path].facts)
+
+    ordered = sorted(files.items())
+    for path, facts in ordered:
+        if facts.python_init or facts.interp or path in extra_roots:
+            load(path)
     # A library that is only needed by others is judged as they load it; the rest may be opened by ctypes.
-    for path, facts in sorted(files.items()):
-        if path not in loads and not any(path in load.facts for load in loads.values()) and not _is_needed(path, files):
-            loads[path] = _load(path, facts, world)
-    for path, facts in sorted(files.items()):
-        if not any(path in load.facts for load in loads.values()):
-            loads[path] = _load(path, facts, world)
+    for path, _ in ordered:
+        if path not in loaded and not users.get(posixpath.basename(path), set()) - {path}:
+            load(path)
+    for path, _ in ordered:
+        if path not in loaded:
+            load(path)
     return _join(loads)
 
 
-def _is_needed(path: str, files: Mapping[str, ElfFacts]) -> bool:
-    name = posixpath.basename(path)
-    return any(name in facts.needed for other, facts in files.items() if other != path)
-
-
-def _load(root: str, facts: ElfFacts, world: World) -> _Loaded:
+def _load(root: str, facts: ElfFacts, world: World, steps: _Steps) -> _Loaded:
     state = _Loaded(order=[root], facts={root: facts}, chains={root: ()})
     found = world.lookup(root)
     state.by_identity[found.identity if found else root] = root
     for path in state.order:  # grows while it is walked, as musl's list does
         for name in state.facts[path].needed:
-            state.edges.append(_need(path, name, state, world))
+            state.edges.append(_need(path, name, state, world, steps))
         if len(state.order) > MOST_OBJECTS:
-            break
+            raise _endless(root, f"more than {MOST_OBJECTS:,} objects are loaded with it")
     return state
 
 
-def _need(requester: str, name: str, state: _Loaded, world: World) -> Edge:
+def _endless(path: str, why: str) -> WheelError:
+    return WheelError(f"{path}: {why}", resolution="Shorten its search path and what it needs.")
+
+
+def _need(requester: str, name: str, state: _Loaded, world: World, steps: _Steps) -> Edge:
     """Resolve one DT_NEEDED and put what it opens into ``state``."""
 
     def edge(outcome: Outcome, target: str | None = None, why: str = "") -> Edge:
@@ -200,7 +229,7 @@ def _need(requester: str, name: str, state: _Loaded, world: World) -> Edge:
     known = state.by_name.get(name)
     if known and (world.is_own(known) or not world.renames):
         return edge(Outcome.FOUND, known)
-    opened = _search(name, requester, state, world)
+    opened = _search(name, requester, state, world, steps)
     if opened is None:
         return edge(Outcome.FOUND, known) if known else edge(world.spared(name) or Outcome.MISSING)
     path, found = opened
@@ -229,15 +258,19 @@ def _why_not_followed(name: str, path: str, found: Found, world: World) -> tuple
     return None
 
 
-def _search(name: str, requester: str, state: _Loaded, world: World) -> tuple[str, Found] | None:
+def _search(name: str, requester: str, state: _Loaded, world: World, steps: _Steps) -> tuple[str, Found] | None:
     if "/" in name:
         found = world.lookup(name) if name.startswith("/") else None
         return (name, found) if found else None
     if name in world.given and (found := world.lookup(world.given[name])):
         return world.given[name], found
     for path in (requester, *reversed(state.chains[requester])):
-        search_path = state.facts[path].search_path
-        for directory in (expand(search_path, path) or ()) if search_path else ():
+        if path not in state.directories:
+            search_path = state.facts[path].search_path
+            state.directories[path] = expand(search_path, path) or () if search_path else ()
+        steps.take(requester)
+        for directory in state.directories[path]:
+            steps.take(requester)
             if hit := _open(directory, name, world):
                 return hit
     for directory in split_path(world.system_path):
@@ -274,6 +307,11 @@ def _join(loads: Mapping[str, _Loaded]) -> Closure:
                 edges[edge.requester, edge.name] = edge
         for name, path in load.by_name.items():
             claims.setdefault(name, set()).add(path)
+    bad = {Outcome.MISSING, Outcome.UNLOADABLE, Outcome.EXCLUDED, Outcome.WHITELISTED}
+    dead: dict[str, list[Edge]] = {}
+    for _, edge in sorted(edges.items()):
+        if edge.outcome in bad:
+            dead.setdefault(edge.requester, []).append(edge)
     return Closure(
         objects=objects,
         edges=tuple(edges[key] for key in sorted(edges)),
@@ -281,6 +319,7 @@ def _join(loads: Mapping[str, _Loaded]) -> Closure:
         chains=chains,
         claims={name: tuple(sorted(paths)) for name, paths in sorted(claims.items()) if len(paths) > 1},
         ambiguous={key: tuple(sorted(paths)) for key, paths in sorted(targets.items()) if len(paths) > 1},
+        dead={path: tuple(found) for path, found in dead.items()},
     )
 
 

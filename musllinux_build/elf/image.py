@@ -13,6 +13,7 @@ from typing import Final, Literal
 from musllinux_build.errors import WheelError
 
 LONGEST_NAME = 8192
+MOST_SHARING, LEAST_LENGTH = 8, 1 << 20
 CODES: Final[Mapping[int, Literal["H", "I", "Q"]]] = {2: "H", 4: "I", 8: "Q"}
 """The array code of an unsigned number of so many bytes."""
 MANY_NAMES = 64
@@ -120,8 +121,17 @@ class StringTable:
             return frozenset(map(self.name, offsets))
         if self._known.keys() >= set(offsets):
             return frozenset(map(self._known.__getitem__, offsets))
-        # A name may be the tail of another one.
-        return frozenset(self._known[offset] if offset in self._known else self.name(offset) for offset in offsets)
+        found, length = set(), 0
+        for offset in offsets:
+            # A name may be the tail of another one; but when many are, each of them thousands long, that is a bomb.
+            if offset not in self._known:
+                length += len(name := self.name(offset))
+                if length > MOST_SHARING * len(self.content) + LEAST_LENGTH:
+                    raise corrupt(self.path, "its names are much longer together than the table they lie in")
+                found.add(name)
+            else:
+                found.add(self._known[offset])
+        return frozenset(found)
 
     @cached_property
     def _known(self) -> Mapping[int, str]:

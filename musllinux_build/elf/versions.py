@@ -22,8 +22,13 @@ def read_version_needs(image: ElfImage, strings: StringTable, address: int, coun
         raise image.corrupt(f"{count} version needs")
     need = Struct(f"{image.mark}HHIII")
     found = []
+    left = MOST
     for _ in range(count):
         _, names, library, first, following = need.unpack(image.at(address, need.size, "a version need"))
+        # Tables may lie over each other, so it is the sum that has to have an end.
+        if names > left:
+            raise image.corrupt(f"more than {MOST} versions of libraries")
+        left -= names
         versions = _names(image, strings, address + first, names)
         found.append(VersionNeed(library=strings.name(library), versions=versions))
         if not following:
@@ -33,8 +38,6 @@ def read_version_needs(image: ElfImage, strings: StringTable, address: int, coun
 
 
 def _names(image: ElfImage, strings: StringTable, address: int, count: int) -> tuple[str, ...]:
-    if count > MOST:
-        raise image.corrupt(f"{count} versions of one library")
     entry = Struct(f"{image.mark}IHHII")
     names = []
     for _ in range(count):
