@@ -44,6 +44,10 @@ class Obj:
     initial_exec: bool = False
     irelative: bool = False
     ifunc: bool = False
+    ifunc_used: bool = False
+    """It asks for the indirect function itself."""
+    read_only: bool = False
+    """The first PT_LOAD is not writable."""
     exec_stack: bool = False
     textrel: bool = False
     gnu_hash: bool = False
@@ -133,7 +137,7 @@ def build(obj: Obj) -> bytes:
     writer.content += obj.padding
     size = len(writer.content)
     segments: list[tuple[int, int, int, int, int]] = [
-        (LOAD, 7, 0, 0, size),
+        (LOAD, 5 if obj.read_only else 7, 0, 0, size),
         (DYNAMIC, 6, dynamic, dynamic, dynamic_size),
         (STACK, 7 if obj.exec_stack else 6, 0, 0, 0),
     ]
@@ -157,10 +161,11 @@ def _put_symbols(writer: _Writer) -> None:
     defined = [*obj.exports, *obj.hidden]
     first = len(rows)
     rows += [writer.symbol(name, binding=1, kind=2, section=1, value=64) for name in defined]
-    if obj.ifunc:
+    if obj.ifunc or obj.ifunc_used:
         rows.append(writer.symbol("ifunc_here", binding=1, kind=10, section=1, value=64))
     glob_dat, tpoff, irelative, addends = RELOCATIONS[obj.arch]
     relocations = b"".join(writer.relocation(index, glob_dat) for index in range(1, len(asked) + 1))
+    relocations += writer.relocation(len(rows) - 1, glob_dat) if obj.ifunc_used else b""
     relocations += writer.relocation(0, tpoff) if obj.initial_exec else b""
     relocations += writer.relocation(0, irelative) if obj.irelative else b""
     relocations += b"".join(writer.relocation(0, kind) for kind in obj.relocations)

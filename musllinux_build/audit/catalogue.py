@@ -45,20 +45,13 @@ RULES: tuple[Rule, ...] = (
         ),
         ("symbol-of-musl-internals", "A symbol that musl used to export by accident", "musl 1.1.21: internals hidden"),
         ("relr", "DT_RELR relocations below the musl that applies them", "musl 1.2.4 release notes; gABI, DT_RELR"),
-        (
-            "packed-relocations",
-            "Relocations packed for Android's loader",
-            "bionic, DT_ANDROID_RELA; no musl reads them",
-        ),
         ("unknown-relocation", "A relocation type that musl does not apply", "musl arch/*/reloc.h"),
         ("ifunc", "Indirect functions, which musl does not have", "musl ldso: no STT_GNU_IFUNC, no R_*_IRELATIVE"),
         ("initial-exec-tls", "Initial-exec TLS in a library opened at run time", "musl ldso, do_relocs: REL_TPOFF"),
         ("text-relocations-unmarked", "Relocations in code without DT_TEXTREL", "musl ldso, map_library"),
         ("no-symbol-hash", "Neither DT_HASH nor DT_GNU_HASH", "musl ldso, find_sym"),
-        ("segment-misaligned", "A segment whose address and offset disagree within a page", "gABI, p_align"),
         ("library-not-found", "A needed library that the loader does not find", "PEP 656; musl ldso, load_library"),
         ("library-out-of-reach", "A needed library is in the wheel where no search path leads", "musl ldso, path_open"),
-        ("library-not-loadable", "The first file found for a needed library cannot be loaded", "musl ldso, path_open"),
         ("library-outside", "A needed library is outside the wheel", "PEP 513; PEP 656, dependencies"),
         (
             "graft-out-of-reach",
@@ -75,6 +68,13 @@ RULES: tuple[Rule, ...] = (
             "An object of another machine, class or byte order than the tag",
             "PEP 656; gABI, e_ident",
         ),
+        (
+            "packed-relocations",
+            "Relocations packed for Android's loader",
+            "bionic, DT_ANDROID_RELA; no musl reads them",
+        ),
+        ("segment-misaligned", "A segment whose address and offset disagree within a page", "gABI, p_align"),
+        ("library-not-loadable", "The first file found for a needed library cannot be loaded", "musl ldso, path_open"),
         ("wrong-abi-flags", "An object of another float or calling convention than the tag", "psABI of arm, powerpc64"),
         ("glibc-versions", "Linked against glibc: it wants GLIBC_ versions", "PEP 656; musl ignores DT_VERNEED"),
         ("foreign-interpreter", "A program that asks for another loader than musl's", "gABI, PT_INTERP"),
@@ -93,6 +93,7 @@ RULES: tuple[Rule, ...] = (
     ),
     *_rows(
         WARNING,
+        ("ifunc-exported", "An indirect function for others to use", "musl ldso, find_sym: OK_TYPES"),
         ("executable-stack", "An executable stack is asked for", "gABI, PT_GNU_STACK"),
         ("text-relocations", "Relocations in code, which hardened kernels refuse", "gABI, DT_TEXTREL"),
         (
@@ -161,3 +162,27 @@ def finding(rule: str, *, file: str, message: str, evidence: str, remedy: str, c
         remedy=remedy,
         chain=chain,
     )
+
+
+def rules_page() -> str:
+    """docs/rules.md: the catalogue for people, as ``audit rules`` prints it."""
+    kinds = {
+        ERROR: "The wheel breaks the promise of its tag; `audit show` exits with 1.",
+        WARNING: "It may break in some process, on some processor or beside some other wheel.",
+        NOTE: "Worth knowing.",
+    }
+    lines = [
+        "# Rules of the auditor",
+        "",
+        "`musllinux-build audit rules` prints this page. Every finding names its rule; the names are stable.",
+        "",
+        "A loader may take what the rules marked *may load* refuse: they are about installing, importing and what a",
+        "tag promises, or about what goes wrong later and without a word. No other rule refuses what loads, except",
+        "that DT_RELR and a symbol that one distribution's musl has early may go well there.",
+    ]
+    for severity, told in kinds.items():
+        rows = [rule for rule in RULES if rule.severity is severity]
+        lines += ["", f"## {severity.value.capitalize()}s", "", told, "", "| rule | what it finds | clause | |"]
+        lines.append("| --- | --- | --- | --- |")
+        lines += [f"| `{row.id}` | {row.summary} | {row.source} | {'may load' * row.may_load} |" for row in rows]
+    return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from musllinux_build.audit.catalogue import rules_page
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.audit.report import (
@@ -104,6 +105,12 @@ def show(
         )
     if failure or not all(verdict.conforms for verdict in verdicts):
         ctx.exit(failure.exit_code if failure else 1)
+
+
+@audit.command()
+def rules() -> None:
+    """Print every rule with its severity and the clause it enforces."""
+    click.echo(rules_page(), nl=False)
 
 
 @audit.command()

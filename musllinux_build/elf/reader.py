@@ -19,7 +19,7 @@ from musllinux_build.elf.image import ElfImage, Segment, StringTable, corrupt
 from musllinux_build.elf.notes import read_notes
 from musllinux_build.elf.psabi import APPLIED, IRELATIVE, TPOFF
 from musllinux_build.elf.relocations import RelocationTable, read_relocations
-from musllinux_build.elf.symbols import DynamicTags, read_symbols
+from musllinux_build.elf.symbols import DynamicTags, Symbols, read_symbols
 from musllinux_build.elf.versions import read_version_needs
 
 MAGIC = b"\x7fELF"
@@ -33,7 +33,7 @@ DF_TEXTREL = enums.ENUM_DT_FLAGS["DF_TEXTREL"]
 DF_STATIC_TLS = enums.ENUM_DT_FLAGS["DF_STATIC_TLS"]
 ANDROID = frozenset({0x6000000F, 0x60000011})
 """DT_ANDROID_REL and DT_ANDROID_RELA."""
-PF_X = 1
+PF_X, PF_W = 1, 2
 EM_ARM = enums.ENUM_E_MACHINE["EM_ARM"]
 KINDS = {kind.value: kind for kind in ElfKind if kind is not ElfKind.OTHER}
 LOADABLE = {ElfKind.EXECUTABLE, ElfKind.SHARED}
@@ -174,7 +174,7 @@ def _read_dynamic(image: ElfImage, bare: ElfFacts) -> ElfFacts:
         version_needs=read_version_needs(
             image, strings, tags.get(TAG["DT_VERNEED"], 0), tags.get(TAG["DT_VERNEEDNUM"], 0)
         ),
-        hazards=_hazards(image, relocations.types, has_ifunc=symbols.has_ifunc),
+        hazards=_hazards(image, relocations.types, symbols),
         strings=_strings_place(image),
         relocation_types=relocations.types,
         has_hash=bool(addresses.hash or addresses.gnu_hash),
@@ -202,21 +202,39 @@ def _page_size(image: ElfImage) -> int:
     return size
 
 
-def _hazards(image: ElfImage, types: frozenset[int], *, has_ifunc: bool) -> frozenset[Hazard]:
+def _hazards(image: ElfImage, types: frozenset[int], symbols: Symbols) -> frozenset[Hazard]:
     stack, flags = _segment(image, "PT_GNU_STACK"), image.tags.get(TAG["DT_FLAGS"], 0)
     marked = TAG["DT_TEXTREL"] in image.tags
     initial_exec = bool(TPOFF.get(image.machine, frozenset()) & types)
     found = {
-        Hazard.IFUNC: has_ifunc or IRELATIVE.get(image.machine) in types,
+        Hazard.IFUNC: symbols.has_ifunc or IRELATIVE.get(image.machine) in types,
+        Hazard.EXPORTED_IFUNC: symbols.exports_ifunc and not symbols.has_ifunc,
         Hazard.INITIAL_EXEC_TLS: initial_exec,
         Hazard.STATIC_TLS_FLAG: bool(flags & DF_STATIC_TLS) and not initial_exec,
         Hazard.RELR: bool(image.tags.get(TAG["DT_RELR"]) and image.tags.get(TAG["DT_RELRSZ"])),
         Hazard.PACKED_RELOCATIONS: bool(ANDROID & image.tags.keys()),
         Hazard.TEXT_RELOCATIONS: marked,
-        Hazard.UNMARKED_TEXT_RELOCATIONS: bool(flags & DF_TEXTREL) and not marked,
+        Hazard.UNMARKED_TEXT_RELOCATIONS: bool(flags & DF_TEXTREL) and not marked and _writes_to_code(image),
         Hazard.EXECUTABLE_STACK: bool(stack and stack.flags & PF_X),
     }
     return frozenset(hazard for hazard, present in found.items() if present)
+
+
+def _writes_to_code(image: ElfImage) -> bool:
+    """Whether a relocation is applied to memory that stays read-only."""
+    ranges = [
+        range(segment.address, segment.address + segment.memory_size)
+        for segment in image.segments
+        if segment.type == SEGMENT["PT_LOAD"] and not segment.flags & PF_W
+    ]
+    size: Literal[4, 8] = 8 if image.bits == 64 else 4
+    for table in _tables(image):
+        entry = 3 if table.has_addend else 2
+        count = table.size // (entry * size)
+        offsets = image.words(table.address, count * entry, size, "a relocation table")[::entry] if count else ()
+        if any(offset in place for offset in offsets for place in ranges):
+            return True
+    return False
 
 
 def _interp(image: ElfImage) -> str | None:

@@ -24,12 +24,16 @@ HIDDEN = 0x8000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symbols:
-    """Names by what the loader does with them; ``has_ifunc`` tells an indirect function among the definitions."""
+    """Names by what the loader does with them.
+
+    ``has_ifunc`` tells that the object asks for an indirect function of its own, ``exports_ifunc`` that it has one.
+    """
 
     exports: frozenset[str]
     undefined: frozenset[str]
     weak: frozenset[str]
-    has_ifunc: bool
+    has_ifunc: bool = False
+    exports_ifunc: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used:
     size = 24 if image.bits == 64 else 16
     count = max(_hashed_count(image, tags), max(used, default=-1) + 1)
     if not tags.symtab or not count:
-        return Symbols(exports=frozenset(), undefined=frozenset(), weak=frozenset(), has_ifunc=False)
+        return Symbols(exports=frozenset(), undefined=frozenset(), weak=frozenset())
     rows = _columns(image, image.at(tags.symtab, count * size, "the dynamic symbol table"))
     undefined: set[int] = set()
     weak: set[int] = set()
@@ -65,7 +69,8 @@ def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used:
         undefined=strong,
         # Another entry of the same name may be weak; one strong reference is enough to fail.
         weak=strings.names(weak) - strong,
-        has_ifunc=any(info in rows.infos for info in IFUNCS)
+        has_ifunc=any(rows.sections[index] and rows.infos[index] in IFUNCS for index in used),
+        exports_ifunc=any(info in rows.infos for info in IFUNCS)
         and any(section and info in IFUNCS for info, section in zip(rows.infos, rows.sections, strict=True)),
     )
 

@@ -13,6 +13,8 @@ REFUSED = "refused"
 """In place of a rule: the wheel is not even read."""
 EVERYWHERE = frozenset(Arch)
 NARROW = frozenset({Arch.I686, Arch.ARMV7L})
+HARD_FLOAT = 0x05000400
+"""EABI version 5 and EF_ARM_ABI_FLOAT_HARD, as compilers set them."""
 Make = Callable[[Arch], "Planted"]
 
 
@@ -53,13 +55,15 @@ def suffix(arch: Arch, python: str = "313") -> str:
 
 def extension(arch: Arch, **parts: object) -> bytes:
     """A module called x that is linked for musl; ``parts`` are fields of Obj."""
-    needed = [arch.row.libc_soname, *parts.pop("needed", ())]  # type: ignore[misc] # a sequence of names
     exports = ["PyInit_x", *parts.pop("exports", ())]  # type: ignore[misc] # a sequence of names
-    return build(Obj(arch=arch, needed=needed, exports=exports, **parts))  # type: ignore[arg-type] # fields of Obj
+    return library(arch, exports=exports, **parts)
 
 
 def library(arch: Arch, **parts: object) -> bytes:
+    """An object that is linked for musl."""
     needed = [arch.row.libc_soname, *parts.pop("needed", ())]  # type: ignore[misc] # a sequence of names
+    if arch is Arch.ARMV7L:
+        parts.setdefault("flags", HARD_FLOAT)
     return build(Obj(arch=arch, needed=needed, **parts))  # type: ignore[arg-type] # fields of Obj
 
 

@@ -116,6 +116,9 @@ def _threads(arch: Arch) -> Planted:
     return Planted(files=files, modes={"demo/tool": 0o755})
 
 
+UNMARKED = in_extension(dynamic=[(30, 4)], read_only=True, undefined=["malloc"])
+
+
 def _defect(name: str, rule: str, make: Make, *archs: Arch) -> Defect:
     return Defect(name=name, rule=rule, make=make, archs=frozenset(archs or Arch))
 
@@ -137,10 +140,11 @@ OBJECT_DEFECTS: tuple[Defect, ...] = (
         rule="unknown-relocation",
         make=lambda arch: in_library(relocations=[ABSOLUTE_32[arch]])(arch),
     ),
-    _defect("indirect function", "ifunc", in_library(ifunc=True)),
+    _defect("indirect function", "ifunc", in_library(ifunc_used=True)),
+    _defect("indirect function for others", "ifunc-exported", in_library(ifunc=True)),
     _defect("IRELATIVE relocation", "ifunc", in_extension(irelative=True)),
     _defect("initial-exec TLS", "initial-exec-tls", in_library(initial_exec=True, thread_data=8)),
-    _defect("text relocations not marked", "text-relocations-unmarked", in_extension(dynamic=[(30, 4)])),
+    _defect("text relocations not marked", "text-relocations-unmarked", UNMARKED),
     _defect("text relocations", "text-relocations", in_extension(textrel=True)),
     _defect("executable stack", "executable-stack", in_library(exec_stack=True)),
     _defect("DF_STATIC_TLS without need", "static-tls-flag", in_extension(dynamic=[(30, 16)])),

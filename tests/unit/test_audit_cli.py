@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from musllinux_build.adapters.sysroot import DirectorySysroot
+from musllinux_build.audit.catalogue import RULES
 from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError, WheelError
 from tests.elfgen import Obj, build
@@ -55,6 +56,12 @@ def test_json_is_what_the_schema_says(tmp_path: Path) -> None:
     assert result.exit_code == 5
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate([{**documents[0], "surprise": 1}], schema, jsonschema.Draft202012Validator)
+
+
+def test_the_page_of_rules_is_the_catalogue() -> None:
+    page = CliRunner().invoke(audit, ["rules"]).output
+    assert page == (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
+    assert all(f"| `{rule.id}` | {rule.summary} |" in page for rule in RULES)
 
 
 def test_one_unreadable_wheel_does_not_keep_the_rest_from_their_verdict(tmp_path: Path) -> None:

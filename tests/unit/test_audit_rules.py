@@ -45,7 +45,7 @@ def test_a_wheel_that_keeps_its_promise(tmp_path: Path, arch: Arch) -> None:
         ({"relr": True}, ("relr", "DT_RELR")),
         ({"initial_exec": True}, ("initial-exec-tls", "initial-exec-tls")),
         ({"irelative": True}, ("ifunc", "ifunc")),
-        ({"ifunc": True}, ("ifunc", "ifunc")),
+        ({"ifunc_used": True}, ("ifunc", "ifunc")),
         ({"versions": {"libc.so.6": ["GLIBC_2.17"]}}, ("glibc-versions", "GLIBC_2.17")),
         ({"versions": {"ld-linux-x86-64.so.2": ["GLIBC_2.3"]}}, ("glibc-versions", "GLIBC_2.3")),
         ({"interp": "/lib64/ld-linux-x86-64.so.2"}, ("foreign-interpreter", "/lib64/ld-linux-x86-64.so.2")),

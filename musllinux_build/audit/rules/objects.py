@@ -29,6 +29,10 @@ HAZARDS: dict[Hazard, tuple[str, str]] = {
         "uses indirect functions, which musl does not have",
         "Build it for musl, without target_clones and ifunc attributes",
     ),
+    Hazard.EXPORTED_IFUNC: (
+        "exports an indirect function, which musl does not find for whoever asks for it",
+        "Build it for musl, without target_clones and ifunc attributes",
+    ),
     Hazard.INITIAL_EXEC_TLS: (
         "uses initial-exec TLS, which musl refuses in a library opened at run time",
         "Compile with -ftls-model=global-dynamic (mimalloc: local_dynamic_tls; jemalloc: --disable-initial-exec-tls)",
