@@ -22,11 +22,12 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.audit import parse_policy_option
 from musllinux_build.cli.options import cache_directory, progress, verbosity_options
 from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.plaintext import plain_line
 from musllinux_build.python import PythonTag
 from musllinux_build.survey.collect import collect, iter_archs, plan_tasks, survey_task
 from musllinux_build.survey.document import survey_json
 from musllinux_build.survey.page import survey_page
-from musllinux_build.survey.rows import Outcome, Row, Survey, visible
+from musllinux_build.survey.rows import Outcome, Row, Survey
 from musllinux_build.survey.table import HEADINGS, WORDS, summary_lines, table_lines
 
 COLOURS = {Outcome.CONFORMS: "green", Outcome.BREAKS: "bold red"}
@@ -80,9 +81,9 @@ def survey(  # noqa: PLR0917 - click passes them by name
 def tell(lines: ConsoleProgress, total: int, done: int, row: Row) -> None:
     """One line of progress."""
     what = f"{row.project or row.asked} {row.version} {row.arch.value if row.arch else ''}"
-    lines.note(f"[{done}/{total}] {visible(' '.join(what.split()))}: {WORDS[row.outcome]}")
+    lines.note(f"[{done}/{total}] {plain_line(' '.join(what.split()))}: {WORDS[row.outcome]}")
     if row.reason:
-        lines.detail(visible(row.reason))
+        lines.detail(plain_line(row.reason))
 
 
 def show(found: Survey) -> None:

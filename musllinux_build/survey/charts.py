@@ -11,7 +11,7 @@ from html import escape
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.verdict import Severity
-from musllinux_build.survey.rows import visible
+from musllinux_build.plaintext import plain_line
 from musllinux_build.survey.tally import FloorCount, RuleCount, Share
 
 WIDTH = 340
@@ -24,7 +24,7 @@ SHADES = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: "quiet
 
 def text(value: str) -> str:
     """``value`` as HTML or XML text or attribute: nothing in it is markup, a command, or invisible."""
-    return escape(visible(value), quote=True)
+    return escape(plain_line(value), quote=True)
 
 
 def share_chart(shares: Mapping[Arch, Share]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from musllinux_build.audit.report import verdict_json
+from musllinux_build.plaintext import plain_json
 from musllinux_build.survey.rows import Outcome, Row, Survey
 from musllinux_build.survey.tally import by_arch, by_floor, by_rule
 
@@ -14,13 +15,16 @@ SCHEMA = 1
 
 def survey_json(survey: Survey) -> Mapping[str, object]:
     """The whole survey; ``summary`` can be computed from ``rows`` and is there for convenience."""
-    return {
+    document = {
         "schema": SCHEMA,
         "tool": survey.tool,
         "date": survey.date.isoformat(),
         "summary": _summary(survey),
         "rows": [_row(row) for row in survey.rows],
     }
+    plain = plain_json(document)
+    assert isinstance(plain, Mapping)
+    return plain
 
 
 def _summary(survey: Survey) -> Mapping[str, object]:

@@ -111,10 +111,3 @@ class Survey:
         if not failures and Outcome.CONFORMS not in outcomes:
             failures = [EMPTY_HANDED[outcome] for outcome in outcomes]
         return failures[0] if failures else 0
-
-
-def visible(text: str) -> str:
-    """``text`` with everything that is not printable (controls, direction marks, lone surrogates) as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

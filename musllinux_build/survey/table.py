@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from musllinux_build.audit.verdict import Verdict
-from musllinux_build.survey.rows import Outcome, Row, Survey, visible
+from musllinux_build.plaintext import plain_line
+from musllinux_build.survey.rows import Outcome, Row, Survey
 from musllinux_build.survey.tally import Share, Why, by_arch, by_floor, by_rule, reasons
 
 WORDS = {
@@ -44,7 +45,7 @@ def table_lines(rows: Sequence[Row]) -> Iterator[Line]:
             continue
         archs = ", ".join(item.arch.value for item in group if item.arch)
         cells = (_what(row), archs, WORDS[row.outcome])
-        yield Line(outcome=row.outcome, cells=(*cells, ""), below=(visible(row.reason),))
+        yield Line(outcome=row.outcome, cells=(*cells, ""), below=(plain_line(row.reason),))
 
 
 def grouped(rows: Sequence[Row]) -> Iterator[tuple[Row, ...]]:
@@ -61,14 +62,14 @@ def floor_word(verdict: Verdict) -> str:
 
 
 def _what(row: Row) -> str:
-    return visible(f"{row.project or row.asked} {row.version}".strip())
+    return plain_line(f"{row.project or row.asked} {row.version}".strip())
 
 
 def why_line(why: Why) -> str:
     """``relr in libgcc_s-0cd532bd.so.1 and 1 more`` or ``symbol-too-new: qsort_r in libzstd.so.1``."""
     files = _some([posixpath.basename(file) or file for file in why.files])
     named = [item for item in why.evidence if item.lower().lstrip("dt_") != why.rule and len(item) <= 60]
-    return visible(f"{why.rule}: {_some(named)} in {files}" if named else f"{why.rule} in {files}")
+    return plain_line(f"{why.rule}: {_some(named)} in {files}" if named else f"{why.rule} in {files}")
 
 
 def summary_lines(survey: Survey) -> Iterator[str]:

@@ -12,8 +12,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from musllinux_build.adapters.process import Completed
@@ -28,7 +26,7 @@ from musllinux_build.survey.charts import percent
 from musllinux_build.survey.collect import Fetched, Nothing, collect, plan_tasks, policies_for, survey_task
 from musllinux_build.survey.document import survey_json
 from musllinux_build.survey.page import survey_page
-from musllinux_build.survey.rows import Outcome, Project, Row, Survey, visible
+from musllinux_build.survey.rows import Outcome, Project, Row, Survey
 from musllinux_build.survey.table import summary_lines, table_lines
 from musllinux_build.survey.tally import by_arch, by_floor, by_rule
 from tests.unit.auditing import extension, module_name, put_wheel
@@ -162,12 +160,6 @@ def test_projects_parse_and_format(text: str, parsed: tuple[str, str | None]) ->
     project = Project.parse(text)
     assert (project.name, project.version) == parsed
     assert str(project) == text
-
-
-@given(st.text())
-def test_nothing_visible_commands_a_terminal(text: str) -> None:
-    assert visible(text).isprintable()
-    assert visible(visible(text)) == visible(text)
 
 
 WHEEL = b"a wheel"
