@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
+from musllinux_build.plaintext import plain_line
+
 
 class ConsoleProgress:
     """ports.Progress over rich. ``verbosity``: -1 quiet, 0 steps and notes, 1 details, 2 also every output line."""
@@ -50,16 +52,16 @@ class ConsoleProgress:
     def note(self, text: str) -> None:
         """A line a user wants to see."""
         if self.verbosity >= 0:
-            self._line(f"  {escape(text)}")
+            self._line(f"  {escape(plain_line(text))}")
 
     def detail(self, text: str) -> None:
         """A line for ``-v``."""
         if self.verbosity > 0:
-            self._line(f"  [dim]{escape(text)}[/]")
+            self._line(f"  [dim]{escape(plain_line(text))}[/]")
 
     def warn(self, text: str) -> None:
         """Something is not as it should be; shown even when quiet."""
-        self._line(f"[yellow]! {escape(text)}[/]")
+        self._line(f"[yellow]! {escape(plain_line(text))}[/]")
 
     def _line(self, markup: str) -> None:
         self._console.print(markup, highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from musllinux_build.audit.subject import Search
 from musllinux_build.audit.verdict import Verdict
 from musllinux_build.cli.repair import open_root, repair_each
 from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
+from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
@@ -202,15 +202,15 @@ def show_each(
                 raise
             answers.append(error)
             documents.append(failure_json(wheel.name, error))
-            click.echo(f"error: {error.brief}", err=True)
+            say(f"error: {error.brief}", err=True)
             continue
         answers.append(verdict)
         documents.append(verdict_json(verdict))
         if not as_json:
             for line in ([""] if at else []) + list(verdict_lines(verdict, width=text_width(), verbose=verbose)):
-                click.echo(line)
+                say(line)
     if as_json:
-        click.echo(json.dumps(documents, indent=2))
+        say_json(documents)
     return answers
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -30,6 +29,7 @@ from musllinux_build.cli.options import (
     supply_options,
     verbosity_options,
 )
+from musllinux_build.cli.say import say_json
 from musllinux_build.config import (
     Config,
     parse_arch,
@@ -97,7 +97,7 @@ def build(**given: Any) -> int:
         return _run(given)
     except MusllinuxBuildError as error:
         if given["as_json"]:
-            click.echo(json.dumps(error_json(error), indent=2))
+            say_json(error_json(error))
         raise
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import click
 
+from musllinux_build.cli.say import say, say_json
 from musllinux_build.plan import Plan
 from musllinux_build.report import Report, Row, human_size, table_rows
 
@@ -16,7 +16,7 @@ HEADINGS = ("wheel", "size", "time", "musl")
 def show_plan(chosen: Plan, *, as_json: bool) -> None:
     """One identifier per line; skips with their reasons on standard error."""
     if as_json:
-        click.echo(json.dumps(chosen.to_json(), indent=2))
+        say_json(chosen.to_json())
         return
     for target in chosen.targets:
         click.echo(target.identifier)
@@ -27,10 +27,10 @@ def show_plan(chosen: Plan, *, as_json: bool) -> None:
 def show_report(report: Report, *, as_json: bool) -> None:
     """The closing table; a hash stands on a line of its own, whole, to be copied."""
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        say_json(report.to_json())
         return
     for line in table_lines(table_rows(report)):
-        click.echo(line)
+        say(line)
     wheels = {outcome.wheel.path: outcome.wheel for outcome in report.outcomes if outcome.wheel}
     total = human_size(sum(wheel.size for wheel in wheels.values()))
     failed = sum(outcome.error is not None for outcome in report.outcomes)

@@ -10,6 +10,7 @@ import click
 
 from musllinux_build import __version__
 from musllinux_build.errors import MusllinuxBuildError
+from musllinux_build.plaintext import plain_line
 
 # name → (module, attribute, one line of help): a module is imported only when its command runs.
 COMMANDS = {
@@ -89,8 +90,8 @@ def run() -> None:
 
 def show_error(error: MusllinuxBuildError) -> None:
     """What happened, details, what to do; on standard error."""
-    click.echo(click.style("error: ", fg="red", bold=True) + error.brief, err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + plain_line(error.brief), err=True)
     for line in error.details.splitlines():
-        click.echo(f"  | {line}", err=True)
+        click.echo(plain_line(f"  | {line}"), err=True)
     for line in error.resolution.splitlines():
-        click.echo(f"  → {line}", err=True)
+        click.echo(plain_line(f"  → {line}"), err=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-
-import click
 
 from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
 from musllinux_build.adapters.sysroot import DirectorySysroot
@@ -15,6 +12,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.audit.repair import RepairReport
 from musllinux_build.audit.repair_report import repair_json, repair_lines
 from musllinux_build.audit.report import failure_json
+from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError
 from musllinux_build.ports import Sysroot
 
@@ -32,7 +30,7 @@ def repair_each(
     failures: list[MusllinuxBuildError] = []
     documents: list[Mapping[str, object]] = []
     for wheel in wheels:
-        click.echo(f"repairing {wheel.name}", err=True)
+        say(f"repairing {wheel.name}", err=True)
         try:
             report = repair_one(wheel)
         except MusllinuxBuildError as error:
@@ -41,16 +39,16 @@ def repair_each(
             failures.append(error)
             documents.append(failure_json(wheel.name, error))
             for line in (f"error: {error.brief}", *(f"  | {line}" for line in error.details.splitlines())):
-                click.echo(line, err=True)
+                say(line, err=True)
             if error.resolution:
-                click.echo(f"  → {error.resolution}", err=True)
+                say(f"  → {error.resolution}", err=True)
             continue
         documents.append(repair_json(report))
         if not as_json:
             for line in repair_lines(report, width=width):
-                click.echo(line)
+                say(line)
     if as_json:
-        click.echo(json.dumps(documents, indent=2))
+        say_json(documents)
     return failures[0] if failures else None
 
 
