@@ -22,6 +22,7 @@ class WheelSpec:
     tag: str = "cp313-cp313-linux_x86_64"
     purelib: str = "false"
     wheel_file: str | None = None
+    metadata: str = ""
     record: str | None = None
     extra: Mapping[str, bytes] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
@@ -50,7 +51,7 @@ def build_wheel(spec: WheelSpec) -> bytes:
         wheel_file = f"Wheel-Version: 1.0\nGenerator: test 1\nRoot-Is-Purelib: {spec.purelib}\n{tags}"
     files = {
         **spec.files,
-        f"{spec.dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {spec.distribution}\n".encode(),
+        f"{spec.dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {spec.distribution}\n{spec.metadata}".encode(),
         f"{spec.dist_info}/WHEEL": wheel_file.encode(),
     }
     record = spec.record

@@ -12,8 +12,9 @@ from struct import Struct, error
 from musllinux_build.elf.reader import MAGIC
 
 ALLOCATED = 0x2
-NULL, STRING_TABLE, NO_BITS = 0, 3, 8
-NAMES = b"\0.shstrtab\0"
+STRING_TABLE, NO_BITS = 3, 8
+ARM_ATTRIBUTES = 0x70000003
+"""Never loaded, and what tells for which processors an object is (ABI for the Arm Architecture, "Attributes")."""
 ALIGNMENT = 8
 
 
@@ -49,37 +50,49 @@ def _strip(content: bytes) -> bytes:
     if sections and section_size == section.size:
         rows = [list(section.unpack_from(content, sections + at * section.size)) for at in range(section_count)]
     kept = _kept_rows(content, rows, names_at, end)
-    table = b""
     fields[5], fields[11], fields[12] = 0, 0, 0
-    body = content[:end]
-    if kept:
-        names, rows = kept
-        body += names
-        body += b"\0" * (-len(body) % ALIGNMENT)
-        fields[5], fields[11], fields[12] = len(body), len(rows), len(rows) - 1
-        table = b"".join(section.pack(*row) for row in rows)
     size = 16 + header.size
-    return body[:16] + header.pack(*fields) + body[size:] + table
+    if not kept:
+        return content[:16] + header.pack(*fields) + content[size:end]
+    behind, rows = kept
+    body = content[:end] + behind
+    body += b"\0" * (-len(body) % ALIGNMENT)
+    fields[5], fields[11], fields[12] = len(body), len(rows), len(rows) - 1
+    return body[:16] + header.pack(*fields) + body[size:] + b"".join(section.pack(*row) for row in rows)
 
 
 def _kept_rows(content: bytes, rows: list[list[int]], names_at: int, end: int) -> tuple[bytes, list[list[int]]] | None:
-    """The names and headers of the sections up to the last allocated one, and of the names themselves."""
+    """What is kept behind ``end``, and the headers of all sections that are kept, the one of their names last."""
     last = max((at for at, row in enumerate(rows) if row[2] & ALLOCATED), default=0)
     if not last or names_at >= len(rows):
         return None
-    old_names = rows[names_at]
-    table = content[old_names[4] : old_names[4] + old_names[5]]
-    names, kept = bytearray(NAMES), []
-    for at, row in enumerate(rows[: last + 1]):
+    names = _Names(content, rows[names_at])
+    kept, behind = [], b""
+    for at, row in enumerate(rows):
         inside = row[1] == NO_BITS or row[4] + row[5] <= end
-        if at == 0 or not row[2] & ALLOCATED or not inside:
+        if at and row[2] & ALLOCATED and inside:
+            kept.append([names.take(row[0]), *row[1:]])
+        elif row[1] == ARM_ATTRIBUTES:
+            kept.append([names.take(row[0]), *row[1:4], end + len(behind), *row[5:]])
+            behind += content[row[4] : row[4] + row[5]]
+        elif at <= last:
             kept.append([0] * len(row))
-            continue
-        text = table[row[0] :].split(b"\0", 1)[0]
-        kept.append([len(names), *row[1:]])
-        names += text + b"\0"
     # Links to what is gone, such as from relocations to a symbol table, lead to the null section.
     for row in kept:
         row[6] = row[6] if row[6] <= last else 0
-    kept.append([1, STRING_TABLE, 0, 0, end, len(names), 0, 0, 1, 0])
-    return bytes(names), kept
+    kept.append([1, STRING_TABLE, 0, 0, end + len(behind), len(names.table), 0, 0, 1, 0])
+    return behind + bytes(names.table), kept
+
+
+class _Names:
+    """A table of section names that grows by what is taken over from the old one."""
+
+    def __init__(self, content: bytes, header: list[int]) -> None:
+        self._old = content[header[4] : header[4] + header[5]]
+        self.table = bytearray(b"\0.shstrtab\0")
+
+    def take(self, offset: int) -> int:
+        """The new offset of the name at ``offset``."""
+        at = len(self.table)
+        self.table += self._old[offset:].split(b"\0", 1)[0] + b"\0"
+        return at
