@@ -41,6 +41,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--arch", "archs", multiple=True, metavar="ARCH", help="Fetch wheels for this one (default: all six).")
 @click.option("--python", metavar="X.Y", help="Fetch wheels for this CPython (default: the newest that has some).")
 @click.option("--policy", metavar="POLICY", help="Fetch what a musl of this series takes, and measure against it.")
+@click.option("--whitelist", multiple=True, metavar="NAME", help="Trust every system to have this library (libz.so.1).")
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the survey as JSON.")
 @click.option("--html", "html_file", type=OUTPUT, metavar="FILE", help="Write one self-contained HTML page.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Wheels at a time.")
@@ -52,6 +53,7 @@ def survey(  # noqa: PLR0917 - click passes them by name
     archs: Sequence[str],
     python: str | None,
     policy: str | None,
+    whitelist: Sequence[str],
     json_file: Path | None,
     html_file: Path | None,
     jobs: int,
@@ -69,7 +71,7 @@ def survey(  # noqa: PLR0917 - click passes them by name
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="wheels-") as scratch:
         index = PipIndex(cache=cache, directory=Path(scratch), pythons=parse_python(python))
-        one = functools.partial(survey_task, index=index, policy=chosen)
+        one = functools.partial(survey_task, index=index, policy=chosen, whitelist=frozenset(whitelist))
         rows = collect(tasks, one, jobs=jobs, tell=functools.partial(tell, lines, len(tasks)))
     found = Survey(rows=rows, date=survey_date(), tool=f"musllinux-build {__version__}")
     show(found)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import judge_wheel
+from musllinux_build.audit.subject import Search
 from musllinux_build.errors import DiskFullError, FetchError, MusllinuxBuildError, PureProjectError, UsageError
 from musllinux_build.policy import Policy, known_policies
 from musllinux_build.survey.rows import Outcome, Project, Row
@@ -96,11 +97,11 @@ def collect(
     return tuple(rows[index] for index in range(len(tasks)))
 
 
-def survey_task(task: Task, index: Index, policy: Policy | None) -> Row:
+def survey_task(task: Task, index: Index, policy: Policy | None, *, whitelist: frozenset[str] = frozenset()) -> Row:
     """Fetch and audit one wheel; what goes wrong is told in the row."""
     row = Row(asked=task.asked, outcome=Outcome.UNFETCHED, arch=task.arch, project=str(task.project or ""))
     if task.path is not None:
-        return _audited(row, task.path, policy)
+        return _audited(row, task.path, policy, whitelist)
     assert task.project is not None
     assert task.arch is not None
     try:
@@ -110,18 +111,18 @@ def survey_task(task: Task, index: Index, policy: Policy | None) -> Row:
     if isinstance(found, Nothing):
         return replace(row, outcome=found.outcome, reason=found.reason)
     try:
-        return _audited(replace(row, python=found.python), found.path, policy)
+        return _audited(replace(row, python=found.python), found.path, policy, whitelist)
     finally:
         found.path.unlink(missing_ok=True)
 
 
-def _audited(row: Row, path: Path, policy: Policy | None) -> Row:
+def _audited(row: Row, path: Path, policy: Policy | None, whitelist: frozenset[str]) -> Row:
     row = replace(row, outcome=Outcome.UNREADABLE, wheel=path.name)
     try:
         name = WheelName.parse(path.name)
         row = replace(row, project=name.distribution, version=name.version, arch=row.arch or named_arch(name))
         row = replace(row, size=path.stat().st_size, sha256=_sha256(path))
-        verdict = judge_wheel(path, policy, row.arch)
+        verdict = judge_wheel(path, policy, row.arch, search=Search(whitelist=whitelist))
     except PureProjectError as error:
         return replace(row, outcome=Outcome.PURE, reason=error.brief)
     except UsageError as error:

@@ -93,6 +93,14 @@ def test_what_is_typed_wrong_stops_before_anything_is_fetched(tmp_path: Path, ar
     assert isinstance(result.exception, UsageError) or result.exit_code == 2
 
 
+def test_a_library_can_be_trusted_to_be_everywhere(tmp_path: Path) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension(needed=["libz.so.1"])}, tag=TAG)
+    refused = invoke(tmp_path, path)
+    assert refused.exit_code == 1
+    assert "library-of-the-system: libz.so.1" in refused.stdout
+    assert invoke(tmp_path, path, "--whitelist", "libz.so.1").exit_code == 0
+
+
 def survey_of(*rows: Row) -> Survey:
     return Survey(rows=rows, date=datetime(2026, 1, 2, tzinfo=UTC), tool="test")
 
