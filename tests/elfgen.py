@@ -71,6 +71,14 @@ class Obj:
     padding: bytes = b""
 
 
+def gnu_hash(name: str) -> int:
+    """The hash of DT_GNU_HASH."""
+    value = 5381
+    for byte in name.encode("utf-8", "surrogateescape"):
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return value
+
+
 class _Writer:
     """The parts of one object, laid out one after the other at addresses equal to file offsets."""
 
@@ -178,9 +186,11 @@ def _put_symbols(writer: _Writer) -> None:
     if obj.no_hash:
         pass
     elif obj.gnu_hash:
-        chain = [2] * (len(rows) - first - 1) + [3]
-        has_any = len(rows) > first
-        table = writer.number("4I", 1, first, 1, 0) + writer.words(0)
+        named = [*defined, *(["ifunc_here"] if obj.ifunc else [])]
+        # One bucket; the lowest bit tells the last of its chain, and a filter of ones lets every name through.
+        chain = [gnu_hash(name) & ~1 | (name is named[-1]) for name in named]
+        has_any = bool(named)
+        table = writer.number("4I", 1, first, 1, 0) + writer.words(2 ** (8 * writer.word) - 1)
         table += writer.number("I", first if has_any else 0) + (
             writer.number(f"{len(chain)}I", *chain) if has_any else b""
         )

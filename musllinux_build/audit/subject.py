@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
@@ -100,9 +100,11 @@ def take_inventory(wheel: Wheel, workers: int | None = None) -> Inventory:
 def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
     """Files of the wheel where they are installed, and of ``sysroot`` everywhere else; each is read once."""
     seen: dict[str, Found] = {}
+    # A directory of the searched name is opened too, cannot be loaded, and ends the search (EISDIR).
+    directories = _directories(inventory.members)
 
     def lookup(path: str) -> Found | None:
-        if path in inventory.members:
+        if path in inventory.members or path in directories:
             return Found(identity=path, facts=inventory.objects.get(path))
         real = sysroot.real_path(path) if sysroot and not is_of_wheel(path) else None
         if real is None or sysroot is None:
@@ -115,6 +117,16 @@ def make_lookup(inventory: Inventory, sysroot: Sysroot | None) -> Lookup:
         return seen[real]
 
     return lookup
+
+
+def _directories(paths: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return frozenset(found)
 
 
 def trace(inventory: Inventory, arch: Arch, sysroot: Sysroot | None, search: Search) -> Closure:

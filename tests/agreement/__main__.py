@@ -16,14 +16,18 @@ from tests.agreement.compare import Cell, compare
 from tests.agreement.fixtures import build_fixture, fixtures
 from tests.agreement.loaders import ROOT, WORK, Compiler, bench, releases
 from tests.agreement.pinned import Pinned, fetch, read_list
+from tests.agreement.random_wheels import random_wheel
 from tests.agreement.report import Sum, document, rows
 from tests.agreement.verdicts import examine_file, examine_wheel
 
 Cells = tuple[Cell, ...]
+RANDOM_WHEELS = 60
 
 
-def run_arch(engine: Engine, arch: Arch, wheels: dict[Pinned, Path], unread: dict[str, str]) -> tuple[Cells, Cells]:
-    """The cells of the published wheels and of the fixtures of one architecture."""
+def run_arch(
+    engine: Engine, arch: Arch, wheels: dict[Pinned, Path], unread: dict[str, str], *, seeds: int = RANDOM_WHEELS
+) -> tuple[Cells, Cells]:
+    """The cells of the published wheels and of the fixtures of one architecture, ``seeds`` of them random."""
     compiler = Compiler.make(arch)
     program = compiler.load_program()
     with ExitStack() as stack:
@@ -39,6 +43,7 @@ def run_arch(engine: Engine, arch: Arch, wheels: dict[Pinned, Path], unread: dic
             cells += compare({wheel.filename: examined}, benches, compiler)
             print(f"{time.monotonic() - began:6.1f} s {wheel.filename}", file=sys.stderr, flush=True)
         made = {row.name: examine_wheel(*build_fixture(row, compiler)) for row in fixtures(arch)}
+        made |= {f"random-{seed}": examine_wheel(*random_wheel(seed, arch)) for seed in range(seeds)}
         return tuple(cells), compare(made, benches, compiler)
 
 

@@ -237,6 +237,8 @@ def _search() -> Iterator[Fixture]:
     for name, content in decoys.items():
         found = user("libdep.so.1", flags=(two,))
         yield Fixture(name=f"search-finds-{name}", parts=(dep, found), files={"demo/first/libdep.so.1": content})
+    found = user("libdep.so.1", flags=(two,))
+    yield Fixture(name="search-finds-directory", parts=(dep, found), files={"demo/first/libdep.so.1/x.txt": b"text"})
     yield Fixture(
         name="one-name-two-files",
         parts=(

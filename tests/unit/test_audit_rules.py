@@ -196,6 +196,15 @@ def test_two_files_for_one_name(tmp_path: Path) -> None:
     assert found(judge_wheel(put_wheel(tmp_path, files))) == expected
 
 
+def test_a_directory_of_the_searched_name_ends_the_search(tmp_path: Path) -> None:
+    files = {
+        module_name(): extension(needed=["liba.so"], rpath="$ORIGIN/first:$ORIGIN"),
+        "demo/first/liba.so/notes/readme.txt": b"text",
+        "demo/liba.so": build(Obj()),
+    }
+    assert [item.rule for item in judge_wheel(put_wheel(tmp_path, files)).errors] == ["library-not-loadable"]
+
+
 def test_libraries_of_a_root_are_outside(tmp_path: Path) -> None:
     sysroot = DictSysroot(files={"/usr/lib/liba.so": build(Obj()), "/usr/lib/libt.so": b"GROUP ( libt.a )"})
     path = put_wheel(tmp_path, {module_name(): extension(needed=["liba.so", "libt.so"])})
