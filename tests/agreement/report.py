@@ -17,9 +17,10 @@ HEAD = """\
 
 Written by `make agreement` (`python -m tests.agreement`); do not edit. Every object of the published wheels in
 `tests/agreement/wheels.txt`, of the fixtures in `tests/agreement/fixtures.py` and of wheels of random names, search
-paths and symbols (`random_wheels.py`) was installed in stock Alpine, and loaded in a process of its own: extensions and libraries by `dlopen` after a stand-in for the interpreter (a library
-that exports the `Py*` names they ask for), programs by executing them with `--version`. Architectures other than the
-machine's run under qemu-user. Beside it stands what we say with `--floor` set to the musl of that Alpine.
+paths and symbols (`random_wheels.py`) was installed in stock Alpine, and loaded in a process of its own: extensions
+and libraries by `dlopen` after a stand-in for the interpreter (a library that exports the `Py*` names they ask for),
+programs by executing them with `--version`. Architectures other than the machine's run under qemu-user. Beside it
+stands what we say with `--floor` set to the musl of that Alpine.
 
 """
 
