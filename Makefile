@@ -38,6 +38,7 @@ nightly: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
+	$(BUILD) policy check --quiet
 
 # Popular published wheels for all architectures, audited: docs/survey.md, and docs/survey.html with charts.
 survey: $(VENV)/ready

@@ -9,6 +9,7 @@ from glob import escape
 
 from musllinux_build.audit.subject import Search
 from musllinux_build.errors import UsageError
+from musllinux_build.policies.load import Policies
 
 SUFFIX = re.compile(r"[A-Za-z0-9._/-]+")
 
@@ -44,7 +45,7 @@ class RepairOptions:
     ``lib_sdir`` follows the distribution's name in the directory of grafts (``/x`` makes it ``{distribution}/x``).
     ``exclude`` are patterns of names and paths that stay outside, ``whitelist`` names every system is trusted to have.
     ``only_plat`` keeps no other platform tag, ``update_tags`` False keeps all as they are. ``level`` is zlib's,
-    ``ld_paths`` replaces the loader's own list of directories.
+    ``ld_paths`` replaces the loader's own list of directories, ``policies`` those that ship.
     """
 
     lib_sdir: str = ".libs"
@@ -57,6 +58,7 @@ class RepairOptions:
     update_tags: bool = True
     level: int | None = None
     ld_paths: tuple[str, ...] | None = None
+    policies: Policies | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no wheel can have.

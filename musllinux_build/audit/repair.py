@@ -84,9 +84,10 @@ def repair_wheel(
         inventory = take_inventory(wheel)
         if inventory.is_pure:
             raise pure_wheel(source.name)
-        policy = policy or choose_policy(wheel.name)
+        policies = options.policies or load_policies()
+        policy = policy or choose_policy(wheel.name, policies)
         arch = arch or choose_arch(wheel.name, inventory)
-        floor = floor or load_policies().row(policy).floor
+        floor = floor or policies.row(policy).floor
         contents = Contents(wheel, sysroot)
         subject, plan = plan_repair(wheel, inventory, contents, options, arch=arch, floor=floor)
         problems = (*judge(plan.after(subject), policy).errors, *plan.conflicts)
@@ -99,7 +100,16 @@ def repair_wheel(
         seen = options.search(renames=False, spared=spared_names(subject.closure))
 
         def judged(result: Wheel, found: Inventory) -> Verdict:
-            final = examine(result, found, arch=arch, floor=floor, sysroot=None, may_graft=False, search=seen)
+            final = examine(
+                result,
+                found,
+                arch=arch,
+                floor=floor,
+                sysroot=None,
+                may_graft=False,
+                search=seen,
+                policies=policies,
+            )
             return judge(final, policy)
 
         result = Result(name=name, inventory=inventory, applied=applied, epoch=epoch, options=options)
@@ -133,6 +143,7 @@ def plan_repair(
         sysroot=sysroot,
         may_graft=True,
         search=replace(search, given=given),
+        policies=options.policies,
     )
     _check_exclude(subject, options)
     return subject, plan_graft(subject, contents, options, included, original=inventory)

@@ -137,6 +137,7 @@ def schema() -> None:
 @click.option("--image", metavar="REF", help="Take libraries from this image, through the container engine.")
 @click.option("--plat", metavar="TAG", help="Measure against and tag for this platform (musllinux_1_2_x86_64).")
 @POLICY
+@POLICIES
 @FLOOR
 @OPTIONS
 @JSON
@@ -151,6 +152,7 @@ def repair(
     image: str | None,
     plat: str | None,
     policy: str | None,
+    policies_dir: Path | None,
     floor: str | None,
     as_json: bool,
     **settings: Any,
@@ -160,8 +162,9 @@ def repair(
     What it needs is grafted from the root, what an edit mends in its own libraries is mended. A wheel that cannot be
     repaired keeps no other from its turn; the exit status is that of the first failure.
     """
-    chosen, arch = parse_plat_option(plat, parse_policy_option(policy))
-    epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings)
+    policies = policies_of(policies_dir)
+    chosen, arch = parse_plat_option(plat, parse_policy_option(policy, policies), policies.rows)
+    epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings, policies)
     measured = parse_floor_option(floor)
     with open_root(root, image, arch) as sysroot:
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +10,7 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.audit.options import Include, RepairOptions
 from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.policies.load import Policies
 from musllinux_build.policy import Policy, known_policies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -61,14 +62,15 @@ def OPTIONS(command: Command) -> Command:  # noqa: N802 - used as the decorators
     return command
 
 
-def repair_options(settings: Mapping[str, Any]) -> RepairOptions:
-    """What click collected for the table.
+def repair_options(settings: Mapping[str, Any], policies: Policies | None = None) -> RepairOptions:
+    """What click collected for the table; ``policies`` are those that ship by default.
 
     Raises:
         UsageError: a value is wrong.
     """
     ldpaths = settings["ldpaths"]
     return RepairOptions(
+        policies=policies,
         lib_sdir=settings["lib_sdir"],
         exclude=tuple(settings["exclude"]),
         include=tuple(Include.parse(text) for text in settings["include"]),
@@ -82,15 +84,19 @@ def repair_options(settings: Mapping[str, Any]) -> RepairOptions:
     )
 
 
-def parse_plat_option(text: str | None, policy: Policy | None = None) -> tuple[Policy | None, Arch | None]:
+def parse_plat_option(
+    text: str | None, policy: Policy | None = None, known_rows: Collection[Policy] | None = None
+) -> tuple[Policy | None, Arch | None]:
     """Policy and architecture of ``musllinux_1_2_x86_64``; ``policy`` alone when ``text`` is None or ``auto``.
+
+    ``known_rows`` are the policies that ship by default.
 
     Raises:
         UsageError: there is no such platform, or ``policy`` is another one.
     """
     if text is None or text == "auto":
         return policy, None
-    known = {known.platform_tag(arch): (known, arch) for known in known_policies() for arch in Arch}
+    known = {known.platform_tag(arch): (known, arch) for known in known_rows or known_policies() for arch in Arch}
     if text not in known:
         raise UsageError(f"unknown platform {text!r}", resolution=near_miss(text, list(known)))
     if policy not in {None, known[text][0]}:

@@ -302,6 +302,12 @@ def test_another_distribution_and_policy_need_no_code(tmp_path: Path, shipped: C
     assert shown(gone)[0] == 0
     status, output = shown(calls, *with_more, "--policy", "musllinux_1_3")
     assert (status, "conforms to musllinux_1_3_x86_64" in output) == (0, True)
+    out = tmp_path / "out"
+    repaired = CliRunner().invoke(
+        audit, ["repair", *with_more, "--plat", "musllinux_1_3_x86_64", "-w", str(out), str(calls)]
+    )
+    assert repaired.exit_code == 0, repaired.output
+    assert [path.name for path in out.iterdir()] == ["statx-1.0-cp313-cp313-musllinux_1_3_x86_64.whl"]
     policies = read_policies(more)
     assert policies.row(Policy("musllinux_1_3")).floor == MuslVersion(1, 3, 0)
     assert policies.table(Arch.S390X).since["brand_new"] == MuslVersion(1, 3, 0)
