@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from musllinux_build.arch import Arch
@@ -95,7 +94,7 @@ class WheelName:
     def same_project(self, other: str) -> bool:
         """Whether ``other``, the stem of a ``.dist-info`` directory, means this distribution and version."""
         name, _, version = other.partition("-")
-        if not version or canonicalize_name(name) != canonicalize_name(self.distribution):
+        if not version or _normalized(name) != _normalized(self.distribution):
             return False
         return version.replace("_", "+").lower() == self.version.replace("_", "+").lower()
 
@@ -164,3 +163,8 @@ def _not_a_name(filename: str, why: str) -> WheelError:
         f"{filename[:200]!r} is not the file name of a wheel: {why}",
         resolution="Rename it to {distribution}-{version}(-{build})-{python}-{abi}-{platform}.whl (PEP 427).",
     )
+
+
+def _normalized(name: str) -> str:
+    # packaging.utils does the same and takes longer to import than a small wheel takes to audit.
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 UNAVAILABLE = frozenset({"MS_WINDOWS", "Py_REF_DEBUG", "Py_TRACE_REFS", "USE_STACKCHECK"})
@@ -45,4 +45,4 @@ def parse_limited_api(text: str) -> Mapping[str, int]:
 @cache
 def load_limited_api() -> Mapping[str, int]:
     """The committed names; PyModExport hooks and PyInit functions are defined by extensions and are not among them."""
-    return parse_limited_api(resources.files(__package__).joinpath("data", "limited_api.json").read_text("utf-8"))
+    return parse_limited_api(Path(__file__).with_name("data").joinpath("limited_api.json").read_text("utf-8"))

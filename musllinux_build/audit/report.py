@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 
 from musllinux_build import __version__
 from musllinux_build.audit.catalogue import CATALOGUE
@@ -72,7 +72,7 @@ def failure_json(wheel: str, error: MusllinuxBuildError) -> Mapping[str, object]
 
 def schema_text() -> str:
     """The JSON Schema (2020-12) of what ``audit show --json`` prints."""
-    return resources.files(__package__).joinpath("schema", f"show-{SCHEMA}.json").read_text("utf-8")
+    return Path(__file__).with_name("schema").joinpath(f"show-{SCHEMA}.json").read_text("utf-8")
 
 
 def verdict_lines(verdict: Verdict, *, width: int = 80, verbose: bool = False) -> Iterator[str]:

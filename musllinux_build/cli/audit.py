@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import click
 
 from musllinux_build.audit.catalogue import rules_page
 from musllinux_build.audit.judge import judge_wheel
-from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.audit.report import (
     failure_json,
     schema_text,
@@ -22,8 +19,6 @@ from musllinux_build.audit.report import (
 )
 from musllinux_build.audit.subject import Search
 from musllinux_build.audit.verdict import Verdict
-from musllinux_build.cli.repair import open_root, repair_each
-from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
 from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
@@ -58,7 +53,23 @@ WHITELIST = click.option(
 WIDEST = 80
 
 
-@click.group()
+class AuditGroup(click.Group):
+    """A group whose larger half is imported when it is asked for: ``show`` has to start quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the alphabet, as click does."""
+        return sorted([*super().list_commands(ctx), "repair"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name == "repair":
+            from musllinux_build.cli.audit_repair import repair  # noqa: PLC0415 - grafting, roots, engines
+
+            return repair
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=AuditGroup)
 def audit() -> None:
     """Say whether wheels load where their tag says, and mend them."""
 
@@ -117,72 +128,6 @@ def rules() -> None:
 def schema() -> None:
     """Print the JSON Schema of what ``audit show --json`` prints."""
     click.echo(schema_text(), nl=False)
-
-
-@audit.command()
-@WHEELS
-@click.option(
-    "-w",
-    "--wheel-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("wheelhouse"),
-    show_default=True,
-    help="Where repaired wheels go.",
-)
-@click.option(
-    "--root",
-    type=click.Path(exists=True, path_type=Path),
-    help="Take libraries from this root file system (a directory or a tar archive).",
-)
-@click.option("--image", metavar="REF", help="Take libraries from this image, through the container engine.")
-@click.option("--plat", metavar="TAG", help="Measure against and tag for this platform (musllinux_1_2_x86_64).")
-@POLICY
-@POLICIES
-@FLOOR
-@OPTIONS
-@JSON
-@click.pass_context
-def repair(
-    ctx: click.Context,
-    /,
-    *,
-    wheels: Sequence[Path],
-    wheel_dir: Path,
-    root: Path | None,
-    image: str | None,
-    plat: str | None,
-    policy: str | None,
-    policies_dir: Path | None,
-    floor: str | None,
-    as_json: bool,
-    **settings: Any,
-) -> None:
-    """Make each WHEEL load where its tag says, and write it with the policy's tag; or say why that cannot be.
-
-    What it needs is grafted from the root, what an edit mends in its own libraries is mended. A wheel that cannot be
-    repaired keeps no other from its turn; the exit status is that of the first failure.
-    """
-    policies = policies_of(policies_dir)
-    chosen, arch = parse_plat_option(plat, parse_policy_option(policy, policies), policies.rows)
-    epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings, policies)
-    measured = parse_floor_option(floor)
-    with open_root(root, image, arch) as sysroot:
-
-        def repair_one(wheel: Path) -> RepairReport:
-            return repair_wheel(
-                wheel,
-                wheel_dir,
-                policy=chosen,
-                arch=arch,
-                sysroot=sysroot,
-                floor=measured,
-                epoch=epoch,
-                options=options,
-            )
-
-        failure = repair_each(wheels, repair_one, width=text_width(), as_json=as_json)
-    if failure:
-        ctx.exit(failure.exit_code)
 
 
 def show_each(

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from musllinux_build.elf.layout import IDENTITY, Layout, Program, Section
+from musllinux_build.elf.numbers import SEGMENT, TAG
 from musllinux_build.elf.psabi import HAS_ADDEND
-from musllinux_build.elf.reader import SEGMENT, TAG
 from musllinux_build.elf.room import Room, growing_segment, make_room
 
 PROGBITS = 1

@@ -15,8 +15,9 @@ from typing import Literal
 from musllinux_build.elf.draft import Draft, place_tables, string_table
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.elf.layout import Layout, Program, read_layout
+from musllinux_build.elf.numbers import SEGMENT, TAG
 from musllinux_build.elf.psabi import HAS_ADDEND, RELATIVE
-from musllinux_build.elf.reader import PF_X, SEGMENT, TAG
+from musllinux_build.elf.reader import PF_X
 from musllinux_build.elf.relr import expand_relr
 from musllinux_build.elf.strings import Placed, Rename, VersionName, elf_hash, place_names, read_version_places
 from musllinux_build.errors import RepairError

@@ -12,7 +12,8 @@ from struct import Struct, error
 from typing import Literal
 
 from musllinux_build.elf.image import ElfImage, Segment, corrupt
-from musllinux_build.elf.reader import MAGIC, MOST_SEGMENTS, MOST_TAGS, SEGMENT, TAG
+from musllinux_build.elf.numbers import SEGMENT, TAG
+from musllinux_build.elf.reader import MAGIC, MOST_SEGMENTS, MOST_TAGS
 
 EXECUTABLE, SHARED = 2, 3
 NOBITS = 8

@@ -1,22 +1,20 @@
-"""Bytes of an ELF object to facts, in one bounded pass; the only importer of elftools.
+"""Bytes of an ELF object to facts, in one bounded pass.
 
 Program headers and the dynamic section decide, as they do for musl: section headers are never read, so that a
-stripped or lying section table changes nothing. The numbers come from elftools; tables are read by struct and array,
+stripped or lying section table changes nothing. Tables are read by struct and array,
 because a symbol table may have a hundred thousand entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from struct import Struct
 from typing import Literal
-
-from elftools.elf import enums  # noqa: TID251 - this is that module
 
 from musllinux_build.elf.attributes import read_arm_attributes
 from musllinux_build.elf.facts import ElfFacts, ElfKind, Hazard
 from musllinux_build.elf.image import ElfImage, Segment, StringTable, corrupt
 from musllinux_build.elf.notes import read_notes
+from musllinux_build.elf.numbers import DF_STATIC_TLS, DF_TEXTREL, EM_ARM, SEGMENT, TAG
 from musllinux_build.elf.psabi import APPLIED, IRELATIVE, TPOFF
 from musllinux_build.elf.relocations import RelocationTable, read_relocations
 from musllinux_build.elf.symbols import DynamicTags, Symbols, read_symbols
@@ -27,14 +25,9 @@ MOST_SEGMENTS = 1024
 MOST_TAGS = 4096
 LONGEST_INTERP = 4096
 
-TAG: Mapping[str, int] = enums.ENUM_D_TAG_COMMON
-SEGMENT: Mapping[str, int] = enums.ENUM_P_TYPE_BASE
-DF_TEXTREL = enums.ENUM_DT_FLAGS["DF_TEXTREL"]
-DF_STATIC_TLS = enums.ENUM_DT_FLAGS["DF_STATIC_TLS"]
 ANDROID = frozenset({0x6000000F, 0x60000011})
 """DT_ANDROID_REL and DT_ANDROID_RELA."""
 PF_X, PF_W = 1, 2
-EM_ARM = enums.ENUM_E_MACHINE["EM_ARM"]
 KINDS = {kind.value: kind for kind in ElfKind if kind is not ElfKind.OTHER}
 LOADABLE = {ElfKind.EXECUTABLE, ElfKind.SHARED}
 LARGEST_PAGE = 1 << 16

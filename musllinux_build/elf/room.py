@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from musllinux_build.elf.layout import Layout, Program
-from musllinux_build.elf.reader import MOST_SEGMENTS, SEGMENT
+from musllinux_build.elf.numbers import SEGMENT
+from musllinux_build.elf.reader import MOST_SEGMENTS
 from musllinux_build.errors import RepairError
 
 PF_X, PF_W, PF_R = 1, 2, 4

@@ -13,7 +13,7 @@ from struct import Struct
 
 from musllinux_build.elf.image import ElfImage
 from musllinux_build.elf.layout import Layout
-from musllinux_build.elf.reader import TAG
+from musllinux_build.elf.numbers import TAG
 
 STRING_TAGS = frozenset(
     TAG[name]

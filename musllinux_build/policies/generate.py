@@ -13,10 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from musllinux_build.arch import Arch
 from musllinux_build.policies.evidence import Evidence, release_order
+from musllinux_build.policies.load import SCHEMA
 from musllinux_build.policies.upstream import RELR, Upstream
 from musllinux_build.policy import MuslVersion
-
-SCHEMA = 2
 
 
 def provided(record: Evidence, upstream: Upstream) -> frozenset[str]:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.policies.generate import SCHEMA
 from musllinux_build.policy import MuslVersion, Policy, PolicyRow, committed_rows
+
+SCHEMA = 2
+"""Of the generated tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,7 @@ def _by_name(groups: Mapping[str, str]) -> Mapping[str, MuslVersion]:
 @cache
 def load_table(arch: Arch) -> SymbolTable:
     """The committed table of ``arch``."""
-    return parse_table(resources.files(__package__).joinpath("data", f"{arch.value}.json").read_text("utf-8"))
+    return parse_table(Path(__file__).with_name("data").joinpath(f"{arch.value}.json").read_text("utf-8"))
 
 
 @cache

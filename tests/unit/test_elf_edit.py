@@ -21,8 +21,9 @@ from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_elf
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.elf.image import ElfImage, Segment
 from musllinux_build.elf.layout import Layout, read_layout
+from musllinux_build.elf.numbers import TAG
 from musllinux_build.elf.psabi import HAS_ADDEND, RELATIVE
-from musllinux_build.elf.reader import TAG, read_elf
+from musllinux_build.elf.reader import read_elf
 from musllinux_build.elf.relr import expand_relr, relr_places
 from musllinux_build.elf.strings import elf_hash
 from musllinux_build.errors import RepairError, WheelError
