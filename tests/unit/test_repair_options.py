@@ -1,9 +1,13 @@
+import io
+import json
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
 from musllinux_build.audit.options import Include, RepairOptions
 from musllinux_build.audit.repair import RepairReport, repair_wheel
@@ -11,7 +15,9 @@ from musllinux_build.cli.audit import audit
 from musllinux_build.cli.repair_options import parse_plat_option
 from musllinux_build.errors import UsageError
 from musllinux_build.policy import Policy
+from musllinux_build.ports import ContainerSpec
 from tests.elfgen import Obj, build
+from tests.fakes import FakeEngine, File
 from tests.unit.auditing import DictSysroot, extension, module_name, put_wheel, rebuild
 
 ROOT = DictSysroot(
@@ -92,3 +98,65 @@ def test_a_platform_is_policy_and_architecture() -> None:
     assert Include.parse("liba.so=x/*.so") == Include(library="liba.so", member="x/*.so")
     with pytest.raises(UsageError):
         RepairOptions(level=10)
+
+
+def test_one_wheel_keeps_no_other_from_its_turn(tmp_path: Path) -> None:
+    bad = put_wheel(tmp_path, {module_name(): extension(undefined=["statx"])}, distribution="bad")
+    pure = put_wheel(tmp_path, {"pure.py": b""}, distribution="pure")
+    good = put_wheel(tmp_path, {module_name(): extension()}, distribution="good")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(audit, ["repair", "-w", str(out), str(bad), str(pure), str(good)])
+    assert result.exit_code == 6
+    assert "bad-1.0" in result.stderr
+    assert "pure-1.0" in result.stderr
+    assert [path.name for path in out.iterdir()] == ["good-1.0-cp313-cp313-musllinux_1_2_x86_64.whl"]
+    told = json.loads(CliRunner().invoke(audit, ["repair", "--json", "-w", str(out), str(bad), str(good)]).stdout)
+    assert "error" in told[0]
+    assert (told[1]["copied"], told[1]["changes"]) == (False, [])
+
+
+def test_what_was_done_is_told(tmp_path: Path) -> None:
+    files = {
+        "demo.libs/liba-0cd532bd.so": build(Obj(relr=True)),
+        module_name(): extension(needed=["liba-0cd532bd.so"], rpath="/opt:$ORIGIN/../demo.libs", exec_stack=True),
+        module_name(name="demo/y"): extension(rpath="/opt"),
+    }
+    path = put_wheel(tmp_path, files)
+    options = ["--clear-exec-stack", "--strip"]
+    said = CliRunner().invoke(audit, ["repair", "-w", str(tmp_path / "out"), *options, str(path)]).stdout
+    for words in (
+        "DT_RELR expanded",
+        "needs liba-",
+        "searches $ORIGIN/../demo.libs",
+        "searches nowhere",
+        "no executable",
+    ):
+        assert words in " ".join(said.split())
+    again = CliRunner().invoke(
+        audit, ["repair", "-w", str(tmp_path / "b"), *options, *map(str, (tmp_path / "out").iterdir())]
+    )
+    assert "copied as it is" in again.stdout
+
+
+def test_a_root_may_be_an_archive_and_only_one(tmp_path: Path) -> None:
+    library = build(Obj(exports=["a"]))
+    archive = tmp_path / "root.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("./usr/lib/liba.so")
+        member.size = len(library)
+        tar.addfile(member, io.BytesIO(library))
+    path = put_wheel(tmp_path, {module_name(): extension(needed=["liba.so"])})
+    words = ["repair", "-w", str(tmp_path / "out"), "--root", str(archive), str(path)]
+    assert "grafted /usr/lib/liba.so" in CliRunner().invoke(audit, words).stdout
+    assert isinstance(CliRunner().invoke(audit, [*words, "--image", "x"]).exception, UsageError)
+
+
+def test_names_of_a_directory_in_a_container() -> None:
+    engine = FakeEngine()
+    inside = {"/usr/lib": File(), "/usr/lib/liba.so": File(b"a"), "/usr/lib/deep/libb.so": File(b"b")}
+    engine.add_image("img", Arch.X86_64, files={**inside, "/usr/lib/deep": File()})
+    container = engine.create(ContainerSpec(image="img", platform="linux/amd64", purpose="test"))
+    sysroot = ContainerSysroot(engine, container)
+    assert list(sysroot.names("/usr/lib")) == ["deep", "liba.so"]
+    assert list(sysroot.names("/nowhere")) == []
+    assert list(sysroot.names("/usr/lib/liba.so")) == []
