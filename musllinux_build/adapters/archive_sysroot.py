@@ -16,6 +16,12 @@ from musllinux_build.errors import UsageError
 MOST_MEMBERS = 1_000_000
 MOST_LINKS = 40
 LARGEST_FILE = 256 << 20
+LARGEST_ROOT = 64 << 30
+LONGEST_PATH = 4096
+"""PATH_MAX of Linux; longer names are no files of a root."""
+
+BROKEN = (OSError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError)
+"""What tarfile raises of itself; its headers of headers are read by recursion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +41,15 @@ class ArchiveSysroot:
         self._path = path
         self._entries: dict[str, _Entry] = {"/": _Entry(is_file=False, size=0)}
         with self._members() as members:
+            total = 0
             for count, member in enumerate(members):
-                if count > MOST_MEMBERS:
-                    raise UsageError(f"{path} has more than {MOST_MEMBERS} members: no root file system")
+                total += member.size
+                if count > MOST_MEMBERS or total > LARGEST_ROOT:
+                    raise UsageError(
+                        f"{path} has more than {MOST_MEMBERS} members or {LARGEST_ROOT} bytes: no root file system"
+                    )
+                if len(member.name) > LONGEST_PATH or len(member.linkname) > LONGEST_PATH:
+                    continue
                 self._entries[_inside(member.name)] = _Entry(
                     is_file=member.isreg(),
                     size=member.size,
@@ -102,7 +114,7 @@ class ArchiveSysroot:
         try:
             with tarfile.open(self._path, "r|*") as archive:
                 yield archive
-        except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        except (*BROKEN, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
             raise UsageError(
                 f"{self._path} is not the archive of a root file system",
                 details=str(error),

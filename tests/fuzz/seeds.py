@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from random import Random
-from struct import unpack_from
+from struct import pack, unpack_from
 
 from musllinux_build.arch import Arch
 from tests import elfgen, zipgen
@@ -76,6 +78,9 @@ def _archive_spots(content: bytes) -> Iterator[Spot]:
         while start >= 0:
             yield from (Spot(at=start + at, size=2) for at in halves)
             yield from (Spot(at=start + at, size=4) for at in words)
+            if magic == b"PK\3\4" and content[start + 28]:
+                field = start + 30 + content[start + 26]
+                yield from (Spot(at=field + at, size=size) for at, size in ((0, 2), (2, 2), (4, 8), (12, 8)))
             start = content.find(magic, start + 4)
 
 
@@ -106,14 +111,19 @@ def wheel_bytes(files: Mapping[str, bytes], random: Random) -> bytes:
     rows = []
     for name, content in everything.items():
         stored = random.random() < 0.5
+        packed = content if stored else zipgen.deflate(content, 1)
+        wide = random.random() < 0.1
         rows.append(
             zipgen.Row(
                 name=name.encode("utf-8", "surrogateescape"),
                 flags=0 if name.isascii() else 0x800,
                 content=content,
                 method=zipgen.STORED if stored else zipgen.DEFLATED,
-                packed=content if stored else zipgen.deflate(content, 1),
+                packed=packed,
                 crc=zlib.crc32(content),
+                # As writers do that do not know the size beforehand: it may need 64 bits, and does not.
+                local_sizes=(zlib.crc32(content), 0xFFFFFFFF, 0xFFFFFFFF) if wide else None,
+                local_extra=zipgen.extra_field(1, pack("<2Q", len(content), len(packed))) if wide else None,
             )
         )
     return zipgen.build(rows)
@@ -221,3 +231,32 @@ JSON = tuple(
         b"\xff\xfe",
     )
 )
+
+
+@cache
+def roots() -> tuple[Seed, ...]:
+    """Archives of a root with links, in three dialects, with the places of their headers' texts."""
+    found = []
+    for dialect in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=dialect) as archive:
+            for name, kind, link in (
+                ("lib", tarfile.SYMTYPE, "usr/lib"),
+                ("loop", tarfile.SYMTYPE, "loop"),
+                ("hard", tarfile.LNKTYPE, "usr/lib/libz.so.1"),
+                ("usr/lib/x", tarfile.SYMTYPE, "../../../libz.so.1"),
+                ("usr/lib/libz.so.1", tarfile.REGTYPE, ""),
+                ("usr/lib/" + "\u00f1" * 60 + "/y" * 30, tarfile.REGTYPE, ""),
+            ):
+                member = tarfile.TarInfo(name)
+                member.type, member.linkname, member.size = kind, link, 700 if kind == tarfile.REGTYPE else 0
+                archive.addfile(member, io.BytesIO(bytes(700)))
+        content = out.getvalue().rstrip(b"\0") + bytes(1024 + 512)
+        spots = [
+            Spot(at=at + field, size=1)
+            for at in range(0, len(content) - 511, 512)
+            if content[at + 257 : at + 262] == b"ustar"
+            for field in (0, 1, *range(124, 136), 156, 157, 158, 257, 345)
+        ]
+        found.append(Seed(name=f"root-{dialect}", content=content, spots=spots))
+    return tuple(found)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
 from musllinux_build.apkdb import NO_DATABASE, read_database
 from musllinux_build.audit.apply import apply_graft, built_in
 from musllinux_build.audit.contents import Contents
@@ -20,6 +21,7 @@ from musllinux_build.audit.sbom import Bundled, Source, sbom_json
 from musllinux_build.audit.subject import Inventory, take_inventory
 from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_elf
 from musllinux_build.elf.reader import read_elf
+from musllinux_build.elf.strip import strip_elf
 from musllinux_build.errors import MusllinuxBuildError
 from musllinux_build.plaintext import plain_json, plain_line
 from musllinux_build.policies.corpus import read_records
@@ -27,7 +29,7 @@ from musllinux_build.policies.load import load_policies
 from musllinux_build.tags import WheelName
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from tests.fuzz.mutate import mutate
-from tests.fuzz.seeds import EVIDENCE, FILENAMES, HISTORY, INSTALLED, JSON, TEXTS, objects, wheel_input
+from tests.fuzz.seeds import EVIDENCE, FILENAMES, HISTORY, INSTALLED, JSON, TEXTS, objects, roots, wheel_input
 from tests.unit.auditing import DictSysroot
 
 
@@ -69,6 +71,7 @@ def _run_edit(given: object, scratch: Path) -> None:
     before = read_elf(content, "object")
     if before is None or not before.is_dynamic:
         return
+    read_elf(strip_elf(content), "object")
     # What comes out must be sound, and hold what was asked for; or one of the three refuses.
     check_edit(before, read_elf(bytes(edit_elf(content, edit, "object")), "object"), edit)
 
@@ -139,6 +142,27 @@ def _run_evidence(given: object, scratch: Path) -> None:
         assert str(record.musl)
 
 
+def _make_root(random: Random) -> object:
+    content = bytearray(mutate(random.choice(roots()), (*roots(), *TEXTS), random))
+    if random.random() < 0.7:
+        for at in range(0, len(content) - 511, 512):
+            if content[at + 257 : at + 262] == b"ustar":
+                content[at + 148 : at + 156] = b" " * 8
+                content[at + 148 : at + 156] = b"%06o\0 " % sum(content[at : at + 512])
+    return bytes(content)
+
+
+def _run_root(given: object, scratch: Path) -> None:
+    assert isinstance(given, bytes)
+    path = scratch / "root.tar"
+    path.write_bytes(given)
+    sysroot = ArchiveSysroot(path)
+    for name in ("/lib/x", "/usr/lib/libz.so.1", "/loop", "/hard"):
+        content = sysroot.read(name)
+        assert content is None or len(content) <= len(given)
+    assert isinstance(sysroot.names("/usr/lib"), list | tuple)
+
+
 def _make_name(random: Random) -> object:
     return mutate(random.choice(FILENAMES), TEXTS, random).decode("utf-8", "surrogateescape")
 
@@ -154,8 +178,9 @@ TARGETS = {
     "elf": Target(make=_make_object, run=_run_object, share=50),
     "edit": Target(make=_make_edit, run=_run_edit, share=20),
     "wheel": Target(make=_make_wheel, run=_run_wheel, share=10),
-    "apk": Target(make=_make_database, run=_run_database, share=10),
-    "evidence": Target(make=_make_evidence, run=_run_evidence, share=5),
+    "apk": Target(make=_make_database, run=_run_database, share=7),
+    "root": Target(make=_make_root, run=_run_root, share=4),
+    "evidence": Target(make=_make_evidence, run=_run_evidence, share=4),
     "name": Target(make=_make_name, run=_run_name, share=5),
 }
 
