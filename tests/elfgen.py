@@ -222,11 +222,13 @@ def _with_headers(
     flags = row.flags_value if obj.flags is None else obj.flags
     identity = b"\x7fELF" + bytes([2 if writer.word == 8 else 1, 1 if row.order == "little" else 2, 1]) + b"\0" * 9
     machine = row.machine if obj.machine is None else obj.machine
-    content, sections = bytes(writer.content), 2 if obj.attributes else 0
-    table = len(content) + len(obj.attributes) if sections else 0
+    notes = next((offset for kind, _, offset, _, _ in segments if kind == NOTE), 0)
+    parts, count = _sections(writer, notes) if obj.attributes or obj.notes else (b"", 0)
+    entry = 64 if writer.word == 8 else 40
+    table = len(writer.content) + len(parts) - count * entry if count else 0
     header = identity + writer.number("HHI", obj.kind, machine, 1) + writer.words(0, header_size, table)
     header += writer.number(
-        "IHHHHHH", flags, header_size, program_size, len(segments), 40 * bool(sections), sections, 0
+        "IHHHHHH", flags, header_size, program_size, len(segments), entry * bool(count), count, max(count - 1, 0)
     )
     for kind, mode, offset, address, size in segments:
         memory = {STACK: obj.stack_size, TLS: obj.thread_data}.get(kind, size)
@@ -234,8 +236,22 @@ def _with_headers(
             header += writer.number("IIQQQQQQ", kind, mode, offset, address, address, size, memory, 8)
         else:
             header += writer.number("IIIIIIII", kind, offset, address, address, size, memory, mode, 8)
-    whole = header + content[len(header) :]
-    if not sections:
-        return whole
-    section = writer.number("10I", 0, ARM_ATTRIBUTES, 0, 0, len(content), len(obj.attributes), 0, 0, 1, 0)
-    return whole + obj.attributes + b"\0" * 40 + section
+    return header + bytes(writer.content[len(header) :]) + parts
+
+
+def _sections(writer: _Writer, notes: int) -> tuple[bytes, int]:
+    """What follows the loaded content: attributes, names and section headers; and how many headers there are."""
+    obj, start = writer.obj, len(writer.content)
+    names = b"\0.ARM.attributes\0.note.gnu.property\0.shstrtab\0"
+    rows = [(b"", 0, 0, 0)]
+    if obj.attributes:
+        rows.append((b".ARM.attributes", ARM_ATTRIBUTES, start, len(obj.attributes)))
+    if obj.notes:
+        rows.append((b".note.gnu.property", 7, notes, len(obj.notes)))
+    rows.append((b".shstrtab", 3, start + len(obj.attributes), len(names)))
+    form = "IIQQQQIIQQ" if writer.word == 8 else "10I"
+    headers = [
+        writer.number(form, names.index(name), kind, 0, 0, offset, size, 0, 0, 8, 0)
+        for name, kind, offset, size in rows
+    ]
+    return obj.attributes + names + b"".join(headers), len(rows)

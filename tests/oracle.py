@@ -77,7 +77,7 @@ def _build_ids(segments: list[Segment]) -> list[str]:
 
 
 def exports_by_oracle(content: bytes) -> frozenset[str]:
-    """The definitions in .dynsym, by section headers, that musl's lookup accepts; of objects without hidden versions."""
+    """The definitions in .dynsym that the lookup of musl accepts, of objects without hidden versions."""
     table = ELFFile(io.BytesIO(content)).get_section_by_name(".dynsym")
     return frozenset(
         symbol.name
