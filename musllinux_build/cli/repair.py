@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
 from musllinux_build.adapters.sysroot import DirectorySysroot
@@ -15,6 +16,9 @@ from musllinux_build.audit.report import failure_json
 from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError
 from musllinux_build.ports import Sysroot
+
+if TYPE_CHECKING:  # only images need engines
+    from musllinux_build.builds.session import Session
 
 SIGNALLED = (130, 143)
 
@@ -72,20 +76,26 @@ def open_root(root: Path | None, image: str | None, arch: Arch | None) -> Iterat
 
 @contextmanager
 def _open_image(name: str, arch: Arch | None) -> Iterator[Sysroot]:
-    from musllinux_build.adapters.container_sysroot import ContainerSysroot  # noqa: PLC0415 - only images need engines
-    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - only images need engines
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.cli.options import progress  # noqa: PLC0415
-    from musllinux_build.ports import ContainerSpec  # noqa: PLC0415
 
     lines = progress(0, 0)
-    with signals_as_errors(), closing(Session(connect(), lines)) as session:
-        engine = session.engine
-        wanted = (arch or engine.info().arch or Arch.X86_64).oci_platform
-        with lines.step(f"open {name}"):
-            info = engine.image(name) or engine.pull(name, wanted)
-        platform = info.arch.oci_platform if info.arch else wanted
-        spec = ContainerSpec(image=name, platform=platform, purpose="audit", network=False)
-        with session.container(spec) as container:
-            engine.stop(container)  # what is read cannot change under the reader
-            yield ContainerSysroot(engine, container)
+    with signals_as_errors(), closing(Session(connect(), lines)) as session, image_root(session, name, arch) as root:
+        yield root
+
+
+@contextmanager
+def image_root(session: Session, name: str, arch: Arch | None) -> Iterator[Sysroot]:
+    """The files of the image ``name``, for ``arch`` where the engine has to fetch it, in a stopped container."""
+    from musllinux_build.adapters.container_sysroot import ContainerSysroot  # noqa: PLC0415 - only images need engines
+    from musllinux_build.ports import ContainerSpec  # noqa: PLC0415
+
+    engine = session.engine
+    wanted = (arch or engine.info().arch or Arch.X86_64).oci_platform
+    with session.progress.step(f"open {name}"):
+        info = engine.image(name) or engine.pull(name, wanted)
+    platform = info.arch.oci_platform if info.arch else wanted
+    with session.container(ContainerSpec(image=name, platform=platform, purpose="audit", network=False)) as container:
+        engine.stop(container)  # what is read cannot change under the reader
+        yield ContainerSysroot(engine, container)

@@ -2,6 +2,7 @@ import io
 import json
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
 from musllinux_build.audit.options import Include, RepairOptions
 from musllinux_build.audit.repair import RepairReport, repair_wheel
+from musllinux_build.builds.session import Session
 from musllinux_build.cli.audit import audit
+from musllinux_build.cli.repair import image_root
 from musllinux_build.cli.repair_options import parse_plat_option
 from musllinux_build.errors import UsageError
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ContainerSpec
 from tests.elfgen import Obj, build
-from tests.fakes import FakeEngine, File
+from tests.fakes import FakeEngine, File, ListProgress
 from tests.unit.auditing import DictSysroot, extension, module_name, put_wheel, rebuild
 
 ROOT = DictSysroot(
@@ -160,3 +163,15 @@ def test_names_of_a_directory_in_a_container() -> None:
     assert list(sysroot.names("/usr/lib")) == ["deep", "liba.so"]
     assert list(sysroot.names("/nowhere")) == []
     assert list(sysroot.names("/usr/lib/liba.so")) == []
+
+
+def test_a_root_may_be_an_image_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    places = {name: File() for name in ("/usr", "/usr/lib")}
+    engine.add_image("img", Arch.X86_64, files={**places, "/usr/lib/liba.so": File(build(Obj(exports=["a"])))})
+    path = put_wheel(tmp_path, {module_name(): extension(needed=["liba.so"])})
+    with closing(Session(engine, ListProgress())) as session, image_root(session, "img", None) as root:
+        assert not engine.created[0].running
+        report = repair_wheel(path, tmp_path / "out", sysroot=root)
+    assert [graft.source_path for graft in report.grafts] == ["/usr/lib/liba.so"]
+    assert engine.boxes == {}

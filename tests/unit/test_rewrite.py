@@ -195,7 +195,7 @@ def wheels(draw: st.DrawFn) -> Mapping[str, bytes]:
 
 
 @given(files=wheels())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_repairing_twice_is_repairing_once(tmp_path: Path, files: Mapping[str, bytes]) -> None:
     path = wheel(tmp_path, files)
     once = repaired(path, tmp_path / "once")
@@ -209,3 +209,37 @@ def test_repairing_twice_is_repairing_once(tmp_path: Path, files: Mapping[str, b
     for name, found in facts.items():
         assert set(found.needed) <= libraries, name
     assert repaired(path, tmp_path / "other").sha256 == once.sha256
+
+
+PLACES = ["/opt/one", "/opt/two", "/opt/three"]
+
+
+@st.composite
+def roots(draw: st.DrawFn) -> DictSysroot:
+    """Directories with a library of one name, some of them equal, that need another of one name, some of them equal."""
+    files = {}
+    for place in PLACES:
+        inner, outer = draw(st.sampled_from("ab")), draw(st.sampled_from("cd"))
+        files[f"{place}/libinner.so"] = build(Obj(exports=[inner]))
+        files[f"{place}/libouter.so"] = build(Obj(needed=["libinner.so"], rpath="$ORIGIN", exports=[outer]))
+    return DictSysroot(files=files)
+
+
+@given(root=roots())
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_user_gets_its_own_library_and_equal_ones_are_one(tmp_path: Path, root: DictSysroot) -> None:
+    modules = {module_name(name=f"demo{place}"): place for place in PLACES}
+    files = {name: extension(needed=["libouter.so"], rpath=place) for name, place in modules.items()}
+    report = repair_wheel(wheel(tmp_path, files), tmp_path / "out", sysroot=root)
+    facts = objects(report.path)
+    for name, place in modules.items():
+        (outer,) = facts[name].needed
+        (inner,) = facts[f"demo.libs/{outer}"].needed
+        for library, new in (("libouter.so", outer), ("libinner.so", inner)):
+            original = read_elf(root.files[f"{place}/{library}"], library)
+            assert original is not None
+            assert facts[f"demo.libs/{new}"].exports == original.exports
+    pairs = {(root.files[f"{place}/libouter.so"], root.files[f"{place}/libinner.so"]) for place in PLACES}
+    inners = {inner for _, inner in pairs}
+    assert len(report.grafts) == len(pairs) + len(inners)
+    assert repair_wheel(report.path, tmp_path / "again", sysroot=root).copied
