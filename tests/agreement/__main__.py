@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from musllinux_build.adapters.docker_sdk import connect
 from musllinux_build.arch import Arch
-from musllinux_build.errors import WheelError
+from musllinux_build.errors import MusllinuxBuildError, WheelError
 from musllinux_build.ports import Engine
 from tests.agreement.compare import Cell, compare
 from tests.agreement.fixtures import build_fixture, fixtures
@@ -18,7 +19,8 @@ from tests.agreement.loaders import ROOT, WORK, Compiler, bench, releases
 from tests.agreement.pinned import Pinned, fetch, read_list
 from tests.agreement.random_wheels import random_wheel
 from tests.agreement.report import Sum, document, rows
-from tests.agreement.verdicts import examine_file, examine_wheel
+from tests.agreement.verdicts import Examined, examine_file, examine_wheel
+from tests.defects import DEFECTS
 
 Cells = tuple[Cell, ...]
 RANDOM_WHEELS = 60
@@ -43,8 +45,26 @@ def run_arch(
             cells += compare({wheel.filename: examined}, benches, compiler)
             print(f"{time.monotonic() - began:6.1f} s {wheel.filename}", file=sys.stderr, flush=True)
         made = {row.name: examine_wheel(*build_fixture(row, compiler)) for row in fixtures(arch)}
+        made |= planted(arch)
         made |= {f"random-{seed}": examine_wheel(*random_wheel(seed, arch)) for seed in range(seeds)}
         return tuple(cells), compare(made, benches, compiler)
+
+
+def planted(arch: Arch) -> dict[str, Examined]:
+    """The wheels with planted defects that can be read.
+
+    Their objects are made of bytes and have no code: programs are not started, and one at a fixed address has the
+    address 0, which no process has (fixtures has a compiled one).
+    """
+    found = {}
+    for defect in DEFECTS:
+        filename, content = defect.wheel(arch) if arch in defect.archs else ("", b"")
+        if filename and defect.name != "fixed addresses in a library":
+            with suppress(MusllinuxBuildError):
+                examined = examine_wheel(content, filename)
+                programs = {examined.subject.inventory.objects[path].path for path in examined.programs}
+                found[f"planted: {defect.name}"] = replace(examined, unopened=examined.unopened | programs)
+    return found
 
 
 def main() -> int:

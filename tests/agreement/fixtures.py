@@ -286,6 +286,15 @@ def _programs(arch: Arch) -> Iterator[Fixture]:
     more = Part(member="", file="libdep.so.1", code=everything, flags=(fuller,))
     bare = tool("demo/bin/tool", asks, musl, path, links=("libdep.so.1",))
     yield Fixture(name="program-without-libc", parts=(more, bare, dep))
+    fixed = ("-no-pie", "-fno-pie", musl, "-Wl,--export-dynamic")
+    yield Fixture(
+        name="fixed-addresses", parts=(libc, Part(code=INIT + code, flags=fixed, links=("libc.so",), program=True))
+    )
+    both = dependency("libdep.so.1").code + code
+    fixed_library = Part(member=f"{LIBS}/libdep.so.1", code=both, flags=fixed, links=("libc.so",), program=True)
+    yield Fixture(name="fixed-addresses-needed", parts=(more, user("libdep.so.1"), libc, fixed_library))
+    position = tool("demo/_more.so", INIT + code, musl, "-Wl,--export-dynamic")
+    yield Fixture(name="program-opened-as-library", parts=(libc, position))
     other = Arch.S390X if arch is not Arch.S390X else Arch.X86_64
     strange = build(Obj(arch=other, exports=("PyInit__more", "answer")))
     yield Fixture(name="library-of-another-machine", parts=(Part(),), files={"demo/_more.so": strange})

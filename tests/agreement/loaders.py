@@ -141,7 +141,7 @@ class Compiler:
         libc, program = self.directory / self.arch.row.loader, self.directory / "load"
         libc.write_bytes(oldest.loader)
         loader = f"-Wl,--dynamic-linker=/lib/{self.arch.row.loader}"
-        self.run("-fno-pie", "-no-pie", HERE / "load.c", libc, loader, "-o", program)
+        self.run("-fPIE", "-pie", HERE / "load.c", libc, loader, "-o", program)
         return program.read_bytes()
 
 

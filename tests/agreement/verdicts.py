@@ -42,6 +42,8 @@ class Examined:
     subject: Subject
     policy: Policy
     programs: frozenset[str]
+    unopened: frozenset[str]
+    """Files that we say nothing opens: firmware and the like, of another machine and under no library's name."""
 
     @property
     def arch(self) -> Arch:
@@ -49,9 +51,10 @@ class Examined:
 
     @property
     def objects(self) -> Mapping[str, ElfFacts]:
-        """What a loader may be given: no relocatable files and no core dumps."""
+        """What a loader may be given: no relocatable files, no core dumps, no firmware."""
+        kinds = {ElfKind.SHARED, ElfKind.EXECUTABLE}
         found = self.subject.inventory.objects.items()
-        return {path: facts for path, facts in found if facts.kind in {ElfKind.SHARED, ElfKind.EXECUTABLE}}
+        return {path: facts for path, facts in found if facts.kind in kinds and facts.path not in self.unopened}
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -88,7 +91,8 @@ def examine_wheel(content: bytes, filename: str) -> Examined:
         sysroot=None,
         may_graft=False,
     )
-    return Examined(wheel=wheel, subject=subject, policy=policy, programs=_programs(inventory))
+    unopened = frozenset(item.file for item in judge(subject, policy).findings if item.rule == "foreign-object")
+    return Examined(wheel=wheel, subject=subject, policy=policy, programs=_programs(inventory), unopened=unopened)
 
 
 def examine_file(path: Path) -> Examined:
@@ -96,12 +100,8 @@ def examine_file(path: Path) -> Examined:
 
 
 def _programs(inventory: Inventory) -> frozenset[str]:
-    """Objects that are executed and not opened; a static-pie program only has its name to tell it by."""
-
-    def is_program(path: str, facts: ElfFacts) -> bool:
-        return facts.is_program or ".so" not in posixpath.basename(path)
-
-    return frozenset(path for path, facts in inventory.objects.items() if is_program(path, facts))
+    """Objects that are executed and not opened, by their names: ``libx.so.1`` and ``_x.so`` are opened."""
+    return frozenset(path for path in inventory.objects if ".so" not in posixpath.basename(path))
 
 
 def _said(subject: Subject, policy: Policy, files: frozenset[str] | None) -> Said:

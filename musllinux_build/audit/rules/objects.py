@@ -245,7 +245,7 @@ def programs(subject: Subject) -> Iterator[Finding]:
             yield finding(
                 "not-shared",
                 file=facts.path,
-                message="is called like a library and is a program at a fixed address",
+                message="is called like a library and is a program at one address, which must be free",
                 evidence="ET_EXEC",
                 remedy="Link it with -shared, or rename it",
             )
