@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from musllinux_build.elf.layout import IDENTITY, Layout, Program, Section
+from musllinux_build.elf.layout import ALLOCATED, IDENTITY, NOBITS, THREAD_LOCAL, Layout, Program, Section
 from musllinux_build.elf.numbers import SEGMENT, TAG
 from musllinux_build.elf.psabi import HAS_ADDEND
 from musllinux_build.elf.room import Room, growing_segment, make_room
@@ -15,6 +15,7 @@ STRTAB = frozenset({3})
 RELOCATIONS = frozenset({4, 9})
 DYNAMIC = frozenset({6})
 RELR = frozenset({19})
+DYNSYM = 11
 SPARE_ENTRIES = 4
 """Empty dynamic entries in a section that has moved, so that the next edit finds room; bfd leaves as many."""
 
@@ -23,14 +24,18 @@ SPARE_ENTRIES = 4
 class Draft:
     """Dynamic entries (their addresses those of before), the string table, and relocations when they change.
 
-    ``writes`` are (offset, bytes), later ones over earlier ones; the file's first ``keep`` bytes stay.
+    ``headers`` are section headers that change, as fields by their old offset, ``writes`` (offset, bytes), later ones
+    over earlier ones. The file's first ``keep`` bytes stay, and those from ``tail_from`` on begin at ``tail_to``.
     """
 
     entries: list[tuple[int, int]]
     strings: bytes
     relocations: bytes | None = None
-    keep: int = 0
     writes: list[tuple[int, bytes]] = field(default_factory=list)
+    headers: dict[int, list[int]] = field(default_factory=dict)
+    keep: int = 0
+    tail_from: int = 0
+    tail_to: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +69,8 @@ def string_table(layout: Layout) -> bytes:
     return bytes(layout.image.data[offset : offset + size])
 
 
-def place_tables(layout: Layout, draft: Draft) -> tuple[int, int]:
-    """Finish the draft's writes; how many bytes of the file stay, and how long it becomes.
+def place_tables(layout: Layout, draft: Draft) -> None:
+    """Finish the draft's writes.
 
     Raises:
         RepairError: there is no room in the address space.
@@ -80,23 +85,37 @@ def place_tables(layout: Layout, draft: Draft) -> tuple[int, int]:
         if tuple(draft.entries) != layout.dynamic:
             draft.writes.append((layout.dynamic_at, _pack_entries(layout, draft.entries, len(layout.dynamic) + 1)))
         draft.writes.append((layout.programs_at, layout.form.pack_programs(layout.programs)))
-        return length, length
+        draft.keep = draft.tail_from = draft.tail_to = length
+        return
     # A string table at the very end grows where it is; what else is new comes before it.
     growing = growing_segment(layout, writable=moves)
-    at_end = growing is not None and offset + size == length and offset > growing.offset
+    at_end = growing is not None and growing.end == growing.address + offset + size - growing.offset
     capacity = len(draft.entries) + 1 + SPARE_ENTRIES
     sizes = {
         **({"dynamic": capacity * layout.form.pair.size} if moves else {}),
         **({"relocations": len(draft.relocations)} if draft.relocations is not None else {}),
         **({"strings": len(draft.strings)} if grows or at_end else {}),
     }
-    room = make_room(layout, tuple(sizes.values()), keep=offset if at_end else length, writable=moves)
+    room = make_room(layout, tuple(sizes.values()), cut=offset if at_end else None, writable=moves)
     columns = zip(sizes, room.offsets, room.addresses, sizes.values(), strict=True)
     places = {name: _Place(offset=at, address=address, size=size) for name, at, address, size in columns}
-    draft.keep = room.keep
+    draft.keep, draft.tail_from, draft.tail_to = room.keep, room.tail_from, room.tail_to
+    if growing is not None:
+        _move_tail(layout, draft, growing)
     _write_tables(layout, draft, places)
     _write_headers(layout, draft, places, room)
-    return room.keep, room.end
+
+
+def _move_tail(layout: Layout, draft: Draft, growing: Program) -> None:
+    """Sections behind the growing segment moved on, and those that were zeros in memory only given their bytes."""
+    for section in layout.sections:
+        if section.type == NOBITS:
+            zeros = range(growing.address + growing.file_size, growing.end + 1)
+            if section.flags & (ALLOCATED | THREAD_LOCAL) == ALLOCATED and section.address in zeros:
+                fields = _section(layout, draft, section)
+                fields[1], fields[4] = PROGBITS, growing.offset + section.address - growing.address
+        elif section.offset >= draft.tail_from and not section.flags & ALLOCATED and section.type:
+            _section(layout, draft, section)[4] += draft.tail_to - draft.tail_from
 
 
 def _write_tables(layout: Layout, draft: Draft, places: Mapping[str, _Place]) -> None:
@@ -119,7 +138,7 @@ def _write_tables(layout: Layout, draft: Draft, places: Mapping[str, _Place]) ->
         draft.writes.append((moved.offset, _pack_entries(layout, draft.entries, 0)))
         section = layout.section_at(_dynamic(layout).address, types=DYNAMIC)
         if section is not None:
-            draft.writes.append(_section_header(layout, section, moved))
+            _section(layout, draft, section)[3:6] = [moved.address, moved.offset, moved.size]
     else:
         draft.writes.append((layout.dynamic_at, _pack_entries(layout, draft.entries, len(layout.dynamic) + 1)))
 
@@ -134,7 +153,12 @@ def _write_headers(layout: Layout, draft: Draft, places: Mapping[str, _Place], r
     draft.writes.append((room.programs_at, layout.form.pack_programs(rows)))
     header = list(layout.header)
     header[4], header[9] = room.programs_at, len(rows)
+    moved_by = draft.tail_to - draft.tail_from
+    if header[5] >= draft.tail_from:
+        header[5] += moved_by
     draft.writes.append((IDENTITY, layout.form.header.pack(*header)))
+    for at, fields in draft.headers.items():
+        draft.writes.append((at + moved_by if at >= draft.tail_from else at, layout.form.section.pack(*fields)))
 
 
 def _move_section(layout: Layout, draft: Draft, address: int, types: frozenset[int], place: _Place) -> Section | None:
@@ -145,7 +169,7 @@ def _move_section(layout: Layout, draft: Draft, address: int, types: frozenset[i
     section = layout.section_at(address, types=types)
     if section is None:
         return None
-    draft.writes.append(_section_header(layout, section, place))
+    _section(layout, draft, section)[3:6] = [place.address, place.offset, place.size]
     if section.offset + section.size <= draft.keep and section.offset != place.offset:
         draft.writes.append((section.offset, bytes(section.size)))
     return section
@@ -159,25 +183,20 @@ def _move_relocations(layout: Layout, draft: Draft, kind: int, place: _Place) ->
     if packed is None:
         return
     draft.writes.append((packed.offset, bytes(packed.size)))
+    fields = _section(layout, draft, packed)
     if moved is not None:
-        draft.writes.append(_section_header(layout, packed, None, {1: PROGBITS, 9: 0}))
+        fields[1], fields[9] = PROGBITS, 0
         return
-    symbols = next((at for at, row in enumerate(layout.sections) if row.type == 11), 0)
-    row = layout.form.word * (3 if kind == TAG["DT_RELA"] else 2)
-    number = 4 if kind == TAG["DT_RELA"] else 9
-    draft.writes.append(_section_header(layout, packed, place, {1: number, 6: symbols, 9: row}))
+    fields[1] = 4 if kind == TAG["DT_RELA"] else 9
+    fields[3:6] = [place.address, place.offset, place.size]
+    fields[6] = next((at for at, row in enumerate(layout.sections) if row.type == DYNSYM), 0)
+    fields[9] = layout.form.word * (3 if kind == TAG["DT_RELA"] else 2)
 
 
-def _section_header(
-    layout: Layout, section: Section, place: _Place | None, fields: Mapping[int, int] | None = None
-) -> tuple[int, bytes]:
-    """The write that gives a section its new place, and ``fields`` by their position in the header."""
-    header = list(layout.form.section.unpack_from(layout.image.data, section.at))
-    if place is not None:
-        header[3:6] = [place.address, place.offset, place.size]
-    for at, value in (fields or {}).items():
-        header[at] = value
-    return section.at, layout.form.section.pack(*header)
+def _section(layout: Layout, draft: Draft, section: Section) -> list[int]:
+    """The fields of a section header, to be changed."""
+    found = layout.form.section.unpack_from(layout.image.data, section.at)
+    return draft.headers.setdefault(section.at, list(found))
 
 
 def _dynamic(layout: Layout) -> Program:

@@ -62,25 +62,42 @@ def edit_elf(content: bytes | bytearray, edit: ElfEdit, path: str) -> bytearray:
         WheelError: the object's tables contradict the file.
         RepairError: it has no dynamic section, or there is no room in its address space.
     """
-    result = bytearray(content)
-    edit_in_place(result, edit, path)
+    plan = _plan(content, edit, path)
+    result = bytearray(plan.tail_to + len(content) - plan.tail_from)
+    # Through views, because an assignment to a bytearray's slice first makes a copy of what it is given.
+    with memoryview(result) as target, memoryview(content) as source:
+        target[: plan.keep] = source[: plan.keep]
+        target[plan.tail_to :] = source[plan.tail_from :]
+        for offset, part in plan.writes:
+            target[offset : offset + len(part)] = part
     return result
 
 
 def edit_in_place(content: bytearray, edit: ElfEdit, path: str) -> None:
     """Apply ``edit`` to ``content`` itself: a large object is not copied. Errors as of edit_elf leave it as it was."""
-    keep, end, writes = _plan(content, edit, path)
-    if (keep, end) != (len(content), len(content)):
-        del content[keep:]
-        content += bytes(end - keep)
-    # Through a view, because an assignment to a bytearray's slice first makes a copy of what it is given.
+    plan = _plan(content, edit, path)
+    if (plan.keep, plan.tail_to) != (len(content), len(content)):
+        tail = content[plan.tail_from :]
+        del content[plan.keep :]
+        content += bytes(plan.tail_to - plan.keep)
+        content += tail
     with memoryview(content) as target:
-        for offset, part in writes:
+        for offset, part in plan.writes:
             target[offset : offset + len(part)] = part
 
 
-def _plan(content: bytearray, edit: ElfEdit, path: str) -> tuple[int, int, list[tuple[int, bytes]]]:
-    """How many bytes of the file stay, how long it becomes, and what is written where; no view of it is left."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What becomes of the bytes of a file (as of ``Draft``); no view of them is left."""
+
+    keep: int
+    tail_from: int
+    tail_to: int
+    writes: tuple[tuple[int, bytes], ...]
+
+
+def _plan(content: bytes | bytearray, edit: ElfEdit, path: str) -> _Plan:
+    """Where every byte of the edited object comes from."""
     layout = read_layout(content, path)
     if layout is None:
         raise _refused(path, "it has no dynamic section")
@@ -89,8 +106,9 @@ def _plan(content: bytearray, edit: ElfEdit, path: str) -> tuple[int, int, list[
     draft = _name(layout, edit)
     if edit.expand_relr:
         _plan_relocations(layout, draft)
-    keep, end = place_tables(layout, draft)
-    return keep, end, [(offset, bytes(part)) for offset, part in draft.writes]
+    place_tables(layout, draft)
+    writes = tuple((offset, bytes(part)) for offset, part in draft.writes)
+    return _Plan(keep=draft.keep, tail_from=draft.tail_from, tail_to=draft.tail_to, writes=writes)
 
 
 def _not_executable(row: Program) -> Program:

@@ -17,6 +17,7 @@ from musllinux_build.elf.reader import MAGIC, MOST_SEGMENTS, MOST_TAGS
 
 EXECUTABLE, SHARED = 2, 3
 NOBITS = 8
+ALLOCATED, THREAD_LOCAL = 0x2, 0x400
 IDENTITY = 16
 
 
@@ -38,6 +39,11 @@ class Program:
         """The address behind its last byte in memory."""
         return self.address + self.memory_size
 
+    @property
+    def file_end(self) -> int:
+        """The offset behind its last byte in the file."""
+        return self.offset + self.file_size
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
@@ -45,9 +51,15 @@ class Section:
 
     at: int
     type: int
+    flags: int
     address: int
     offset: int
     size: int
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether its bytes in the file are part of a segment (SHF_ALLOC)."""
+        return bool(self.flags & ALLOCATED) and self.type != NOBITS and bool(self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +244,8 @@ def _read_sections(view: memoryview, form: Form, header: tuple[int, ...]) -> tup
         return ()
     rows = []
     for at in range(start, start + count * size, size):
-        _, kind, _, address, offset, length, *_ = form.section.unpack_from(view, at)
+        _, kind, flags, address, offset, length, *_ = form.section.unpack_from(view, at)
         if kind not in {0, NOBITS} and offset + length > len(view):
             return ()
-        rows.append(Section(at=at, type=kind, address=address, offset=offset, size=length))
+        rows.append(Section(at=at, type=kind, flags=flags, address=address, offset=offset, size=length))
     return tuple(rows)

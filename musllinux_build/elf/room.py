@@ -1,10 +1,13 @@
-"""Room behind the end of an object for tables that have outgrown their places.
+"""Room in an object for tables that have outgrown their places.
 
-One more PT_LOAD maps it, above everything that is mapped already. For its program header the table of program headers
-moves into that room, too: musl takes it from wherever e_phoff says, and shows it to the unwinder (dl_iterate_phdr)
-when a PT_LOAD holds it. Turning a PT_NOTE into the PT_LOAD would spare the move and lose the note (and not every
-library has one). A last segment that ends with the file is extended instead, so that a second edit adds only what is
-new.
+The last segment grows: its zeroed part (.bss) comes into the file, the tables behind it, and what the file has behind
+its segments (symbols, section headers) moves on. So no program header is added and none moves, and strip, patchelf and
+debuggers find an object as linkers lay it out. A second edit adds only what is new.
+
+Where the last segment cannot grow, one more PT_LOAD above everything maps the end of the file. For its program header
+the table of program headers moves there, too: musl takes it from wherever e_phoff says, and shows it to the unwinder
+(dl_iterate_phdr) when a PT_LOAD holds it. Turning a PT_NOTE into the PT_LOAD would spare the move and lose the note,
+which not every library has. GNU strip, though, spoils such an object: it writes program headers where they were.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from musllinux_build.elf.layout import Layout, Program
+from musllinux_build.elf.layout import NOBITS, Layout, Program
 from musllinux_build.elf.numbers import SEGMENT
 from musllinux_build.elf.reader import MOST_SEGMENTS
 from musllinux_build.errors import RepairError
@@ -24,50 +27,71 @@ LARGE_PAGES = {183: 0x10000, 21: 0x10000}
 LARGEST_PAGE = 0x10000
 ALIGN = 16
 MOST_PADDING = 1 << 26
+MOST_ZEROS = 1 << 22
+"""The largest zeroed part that comes into a file; deflated, four MiB of zeros are four KiB."""
+
+_Laid = tuple[tuple[int, ...], int]
+_Programs = tuple[Program, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """The first ``keep`` bytes of the file stay; each piece has its offset and address behind them.
 
-    ``programs`` are the program headers as they must be written to ``programs_at``.
+    What began at ``tail_from`` in the file begins at ``tail_to`` now. ``programs`` are the program headers as they must
+    be written to ``programs_at``.
     """
 
     keep: int
     offsets: tuple[int, ...]
     addresses: tuple[int, ...]
-    end: int
+    tail_from: int
+    tail_to: int
     programs: tuple[Program, ...]
     programs_at: int
 
 
 def growing_segment(layout: Layout, *, writable: bool) -> Program | None:
-    """The last segment, when more of the file behind its end would just be more of it."""
+    """The segment that is last in memory and in the file, when it may become larger."""
     last = max(layout.loads, key=lambda row: row.end, default=None)
-    if last is None or last.flags & PF_X or last.memory_size != last.file_size:
+    if last is None or last.flags & PF_X or last.memory_size - last.file_size not in range(MOST_ZEROS):
         return None
     # A segment of ours may become writable; to make a linker's read-only data so would take a protection away.
-    ours = last.offset <= layout.programs_at < last.offset + last.file_size
+    ours = last.offset <= layout.programs_at < last.file_end
     if writable and not last.flags & PF_W and not ours:
         return None
-    return last if last.offset + last.file_size == len(layout.image.data) else None
+    if any(row.file_size and row.file_end > last.file_end for row in layout.programs):
+        return None
+    return last if _tail_can_move(layout, last.file_end) else None
 
 
-def make_room(layout: Layout, sizes: Sequence[int], *, keep: int, writable: bool) -> Room:
-    """Offsets and addresses for pieces of ``sizes`` bytes; ``keep`` is below the file's size only in a growing segment.
+def _tail_can_move(layout: Layout, start: int) -> bool:
+    """Whether all that the file has from ``start`` on is known from section headers, and none of it is mapped."""
+    if start == len(layout.image.data):
+        return True
+    rows = [row for row in layout.sections if row.type not in {0, NOBITS}]
+    apart = all(row.offset >= start or row.offset + row.size <= start for row in rows)
+    return bool(rows) and apart and not any(row.is_mapped and row.offset >= start for row in rows)
+
+
+def make_room(layout: Layout, sizes: Sequence[int], *, cut: int | None, writable: bool) -> Room:
+    """Offsets and addresses for pieces of ``sizes`` bytes; a growing segment is ``cut`` off at that offset first.
 
     Raises:
         RepairError: there is no address left, or too many program headers.
     """
     growing = growing_segment(layout, writable=writable)
     if growing is not None:
-        shift = growing.address - growing.offset
-        laid = _lay_out(keep, sizes)
+        keep = growing.file_end if cut is None else cut
+        start = growing.offset + growing.memory_size if cut is None else cut
+        laid = _lay_out(start, sizes)
         size = laid[1] - growing.offset
         flags = growing.flags | (PF_W if writable else 0)
         larger = replace(growing, flags=flags, file_size=size, memory_size=size)
         programs = tuple(larger if row is growing else row for row in layout.programs)
-        return _room(layout, keep, laid, shift, (programs, layout.programs_at))
+        tail = growing.file_end
+        shift = growing.address - growing.offset
+        return _room(layout, (keep, tail), laid, shift, (programs, layout.programs_at))
     start, address = _behind(layout)
     spare = any(row.type == SEGMENT["PT_NULL"] for row in layout.programs)
     table = 0 if spare else (len(layout.programs) + 1) * layout.form.program.size
@@ -83,14 +107,20 @@ def make_room(layout: Layout, sizes: Sequence[int], *, keep: int, writable: bool
         align=_page(layout),
     )
     programs_at = layout.programs_at if spare else start
-    return _room(layout, keep, laid, address - start, (_with_load(layout, added), programs_at))
+    return _room(layout, (len(layout.image.data),) * 2, laid, address - start, (_with_load(layout, added), programs_at))
 
 
 def _room(
-    layout: Layout, keep: int, laid: tuple[tuple[int, ...], int], shift: int, table: tuple[tuple[Program, ...], int]
+    layout: Layout,
+    kept: tuple[int, int],
+    laid: tuple[tuple[int, ...], int],
+    shift: int,
+    table: tuple[tuple[Program, ...], int],
 ) -> Room:
     """The room whose pieces are ``laid`` out, with addresses ``shift`` above their offsets."""
-    (offsets, end), (programs, programs_at) = laid, table
+    (keep, tail), (offsets, end), (programs, programs_at) = kept, laid, table
+    # The tail keeps its alignment.
+    tail_to = end + (tail - end) % ALIGN if tail < len(layout.image.data) else end
     if end + shift > 1 << layout.form.bits or len(programs) > MOST_SEGMENTS:
         raise RepairError(
             f"{layout.image.path}: no address is left for longer tables",
@@ -104,10 +134,18 @@ def _room(
             for row in programs
         )
     addresses = tuple(offset + shift for offset in offsets)
-    return Room(keep=keep, offsets=offsets, addresses=addresses, end=end, programs=programs, programs_at=programs_at)
+    return Room(
+        keep=keep,
+        offsets=offsets,
+        addresses=addresses,
+        tail_from=tail,
+        tail_to=tail_to,
+        programs=programs,
+        programs_at=programs_at,
+    )
 
 
-def _lay_out(start: int, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
+def _lay_out(start: int, sizes: Sequence[int]) -> _Laid:
     """Aligned offsets from ``start`` on, and the end."""
     offsets = []
     for size in sizes:
@@ -141,7 +179,7 @@ def _behind(layout: Layout) -> tuple[int, int]:
     return address - shift, address
 
 
-def _with_load(layout: Layout, added: Program) -> tuple[Program, ...]:
+def _with_load(layout: Layout, added: Program) -> _Programs:
     """The program headers with one more PT_LOAD, which has the highest address and must be the last of its kind."""
     rows = list(layout.programs)
     spare = next((row for row in rows if row.type == SEGMENT["PT_NULL"]), None)

@@ -15,6 +15,7 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.elf.edit import ElfEdit, check_edit, edit_elf
 from musllinux_build.elf.facts import Hazard
+from musllinux_build.elf.layout import read_layout
 from musllinux_build.elf.reader import read_elf
 from tests.agreement.pinned import Pinned, fetch, read_list
 from tests.integration.conftest import Tool
@@ -132,6 +133,20 @@ def edited(content: bytes, edit: ElfEdit) -> bytes:
     return result
 
 
+def without_sections(content: bytes) -> bytes:
+    """The object without section headers: nothing tells what lies behind its segments, so that they cannot grow."""
+    layout = read_layout(content, "object")
+    assert layout is not None
+    header = [*layout.header[:5], 0, *layout.header[6:10], 0, 0, 0]
+    return content[:16] + layout.form.header.pack(*header) + content[16 + layout.form.header.size :]
+
+
+def count_programs(content: bytes) -> int:
+    layout = read_layout(content, "object")
+    assert layout is not None
+    return len(layout.programs)
+
+
 def renamed(libraries: Mapping[str, bytes]) -> dict[str, bytes]:
     """The libraries under longer names, edited twice, so that the second edit finds what the first has left."""
     result = {}
@@ -175,9 +190,11 @@ def test_published_programs_start(arch: Arch, root: Unpack) -> None:
     program = members(wheel, "/ninja")["ninja"]
     place = root(OLD, arch)
     edit = ElfEdit(search_path="/w/a/directory/of/its/own", expand_relr=True)
-    place.put("bin", {"before": program, "after": edited(program, edit)})
+    moved = edited(without_sections(program), edit)
+    assert count_programs(moved) == count_programs(program) + 1
+    place.put("bin", {"before": program, "after": edited(program, edit), "moved": moved})
     status, said = place.run("/w/bin/after", "--version")
-    assert (status, said) == place.run("/w/bin/before", "--version")
+    assert (status, said) == place.run("/w/bin/before", "--version") == place.run("/w/bin/moved", "--version")
     assert status == 0
 
 
@@ -230,6 +247,7 @@ def link(arch: Arch, directory: Path) -> dict[str, bytes]:
     commands: dict[str, list[str | Path]] = {
         "lld-relr": [tools / "cc", *options, "-Wl,--pack-dyn-relocs=relr"],
         "lld": [tools / "cc", *options],
+        "lld-zeros-relr": [tools / "cc", *options, "-DZEROS=8000000", "-Wl,--pack-dyn-relocs=relr"],
     }
     if arch is Arch.X86_64 and shutil.which("gcc"):
         commands |= {
@@ -239,7 +257,8 @@ def link(arch: Arch, directory: Path) -> dict[str, bytes]:
         }
     for name, words in commands.items():
         subprocess.run([*words, "-o", directory / f"{name}.so"], check=True, capture_output=True)
-    return {name: (directory / f"{name}.so").read_bytes() for name in commands}
+    made = {name: (directory / f"{name}.so").read_bytes() for name in commands}
+    return made | {"bare-relr": without_sections(made["lld-relr"])}
 
 
 @pytest.mark.engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from struct import pack, pack_into, unpack_from
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
-from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_elf
+from musllinux_build.elf.edit import KEEP, ElfEdit, check_edit, edit_elf, edit_in_place
 from musllinux_build.elf.facts import ElfFacts, Hazard
 from musllinux_build.elf.image import ElfImage, Segment
 from musllinux_build.elf.layout import Layout, read_layout
@@ -29,6 +30,7 @@ from musllinux_build.elf.strings import elf_hash
 from musllinux_build.errors import RepairError, WheelError
 from tests.elfgen import Obj, build
 
+COMMENT = b"made by a linker\0"
 NAMES = st.sampled_from(["liba.so", "libb.so.1", "z.so", "libz.so", "liba-0123abcd.so", "libbb-99999999.so.1", "a"])
 PATHS = st.sampled_from(["$ORIGIN", "$ORIGIN/../demo.libs", "/usr/lib", "a"])
 ARCHS = st.sampled_from(list(Arch))
@@ -75,11 +77,24 @@ def layout_of(content: bytes | bytearray) -> Layout:
 def edited(content: bytes | bytearray, edit: ElfEdit) -> bytearray:
     result = edit_elf(content, edit, "x.so")
     check_edit(facts_of(content), facts_of(result), edit)
+    in_place = bytearray(content)
+    edit_in_place(in_place, edit, "x.so")
+    assert in_place == result
     return result
 
 
+def with_data(content: bytes, zeros: int) -> bytes:
+    """The object with its segment writable, not executable, and followed by zeroes, as a last segment is."""
+    layout = layout_of(content)
+    rows = [
+        replace(row, flags=6, memory_size=row.memory_size + zeros) if row.type == 1 else row for row in layout.programs
+    ]
+    table = layout.form.pack_programs(rows)
+    return content[: layout.programs_at] + table + content[layout.programs_at + len(table) :]
+
+
 def with_sections(content: bytes) -> bytes:
-    """The object with section headers, as linkers write them, at its end."""
+    """The object with a comment and section headers, as linkers write them, at its end."""
     layout = layout_of(content)
     tags = dict(layout.dynamic)
     facts = facts_of(content)
@@ -95,14 +110,20 @@ def with_sections(content: bytes) -> bytes:
         (kind, tags[TAG[tag]], size, entry) for kind, tag, size, entry in tables if TAG[tag] in tags
     ]
     rows.append((6, layout.dynamic_at, layout.capacity * layout.form.pair.size, layout.form.pair.size))
-    names = 1 + len(rows)
+    (load,) = layout.loads
+    rows.append((8, load.file_end, load.memory_size - load.file_size, 0))
+    names = 2 + len(rows)
     table = b"".join(
         layout.form.section.pack(0, kind, 2 if kind else 0, at, at, size, 2 if kind in {6, 11} else 1, 0, 8, entry)
         for kind, at, size, entry in rows
-    ) + layout.form.section.pack(0, 3, 0, 0, 0, 1, 0, 0, 1, 0)
+    )
+    table += layout.form.section.pack(0, 1, 0, 0, len(content), len(COMMENT), 0, 0, 1, 0)
+    table += layout.form.section.pack(0, 3, 0, 0, len(content), len(COMMENT), 0, 0, 1, 0)
     header = list(layout.header)
-    header[5], header[10], header[11], header[12] = len(content), layout.form.section.size, names, names - 1
-    return content[:16] + layout.form.header.pack(*header) + content[16 + layout.form.header.size :] + table
+    start = len(content) + len(COMMENT)
+    header[5], header[10], header[11], header[12] = start, layout.form.section.size, names, names - 1
+    content = content[:16] + layout.form.header.pack(*header) + content[16 + layout.form.header.size :]
+    return content + COMMENT + table
 
 
 def test_there_are_numbers_for_each_machine() -> None:
@@ -115,10 +136,11 @@ def test_there_are_numbers_for_each_machine() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(OBJECTS, EDITS, EDITS, st.booleans())
-def test_any_edit_of_any_object(obj: Obj, edit: ElfEdit, again: ElfEdit, has_sections: bool) -> None:
-    plain = build(obj)
-    content = with_sections(plain) if has_sections else plain
+@given(OBJECTS, EDITS, EDITS, st.booleans(), st.sampled_from([None, 0, 24, 5000, 5000000]))
+def test_any_edit_of_any_object(obj: Obj, edit: ElfEdit, again: ElfEdit, has_sections: bool, zeros: int | None) -> None:
+    content = build(obj)
+    content = content if zeros is None else with_data(content, zeros)
+    content = with_sections(content) if has_sections else content
     kept = bytes(content)
     once = edited(content, edit)
     assert content == kept
@@ -132,16 +154,31 @@ def test_any_edit_of_any_object(obj: Obj, edit: ElfEdit, again: ElfEdit, has_sec
         assert all(row.end <= later.address for row, later in pairwise(layout.loads))
         assert all((row.address - row.offset) % 4096 == 0 for row in layout.loads)
         table = range(layout.programs_at, layout.programs_at + len(layout.programs) * layout.form.program.size)
-        holder = next(row for row in layout.loads if row.offset <= table[0] < row.offset + row.file_size)
-        assert table[-1] < holder.offset + holder.file_size
+        holder = next(row for row in layout.loads if row.offset <= table[0] < row.file_end)
+        assert table[-1] < holder.file_end
         if obj.interp:
             assert holder.address == holder.offset
+        if zeros is not None and zeros < 5000000 and (has_sections or not zeros):
+            assert (layout.programs_at, len(layout.loads)) == (layout_of(content).programs_at, 1)
+        if has_sections:
+            _sections_agree(result)
     assert len(layout_of(twice).loads) <= 2
     _same_elsewhere(content, once)
 
 
+def _sections_agree(content: bytearray) -> None:
+    """Section headers say of every mapped byte what the segments say, and the rest is still where they point."""
+    layout = layout_of(content)
+    mapped = [row for row in layout.sections if row.is_mapped]
+    assert all(layout.image.offset_of(row.address, "a section")[0] == row.offset for row in mapped)
+    comment = layout.sections[-1]
+    assert content[comment.offset : comment.offset + comment.size] == COMMENT
+    tags = dict(layout.dynamic)
+    assert layout.section_at(tags[TAG["DT_STRTAB"]], types=frozenset({3}), size=tags[TAG["DT_STRSZ"]])
+
+
 def _same_elsewhere(before: bytes, after: bytearray) -> None:
-    """Bytes that are neither headers nor one of the tables an edit may touch are the same."""
+    """Mapped bytes that are neither headers nor one of the tables an edit may touch are the same."""
     layout = layout_of(before)
     tags = dict(layout.dynamic)
     spans = [
@@ -149,14 +186,14 @@ def _same_elsewhere(before: bytes, after: bytearray) -> None:
         (layout.dynamic_at, layout.capacity * layout.form.pair.size),
         (tags[TAG["DT_STRTAB"]], tags[TAG["DT_STRSZ"]]),
         (tags.get(TAG["DT_VERNEED"], 0), 96),
-        (layout.header[5], layout.header[11] * layout.form.section.size),
     ]
     if layout.sections and Hazard.RELR in facts_of(before).hazards:
         spans += [
             (tags.get(TAG[name], 0), tags.get(TAG[size], 0))
             for name, size in (("DT_RELR", "DT_RELRSZ"), ("DT_RELA", "DT_RELASZ"), ("DT_REL", "DT_RELSZ"))
         ]
-    old, new = bytearray(before), after[: len(before)]
+    (load,) = layout.loads
+    old, new = bytearray(before[: load.file_end]), after[: load.file_end]
     for start, size in spans:
         old[start : start + size] = new[start : start + size] = bytes(size)
     assert old == new
