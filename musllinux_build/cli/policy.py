@@ -148,8 +148,10 @@ def show_command(
     name: str | None, *, symbol: str | None, releases: bool, arch: str | None, policies_dir: Path | None
 ) -> None:
     """Show all policies, one POLICY on an architecture, what is known of a symbol, or the recorded releases."""
-    corpus = laid_over(read_corpus(), policies_dir) if policies_dir else read_corpus()
-    policies, chosen = corpus.policies(), parse_arch(arch)
+    corpus, policies, chosen = read_corpus(), load_policies(), parse_arch(arch)
+    if policies_dir:
+        corpus = laid_over(corpus, policies_dir)
+        policies = corpus.policies()
     if symbol is not None:
         lines = symbol_lines(symbol, corpus, policies, [chosen] if chosen else list(Arch))
     elif releases:

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.subject import Search
+from musllinux_build.audit.symbols import FIRST_RELR
 from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError
-from musllinux_build.policies.check import check
+from musllinux_build.policies.check import broken_promises, check, not_monotone
 from musllinux_build.policies.corpus import DATA, EVIDENCE, SHIPPED, Corpus, laid_over, read_corpus, read_policies
 from musllinux_build.policies.describe import COLUMNS, RELEASE_COLUMNS, policy_rows, release_rows, table_lines
 from musllinux_build.policies.evidence import Evidence, format_history, parse_evidence, parse_history
 from musllinux_build.policies.generate import derive_table, provided
-from musllinux_build.policies.load import load_policies, load_policy, load_table, parse_table
-from musllinux_build.policies.upstream import Addition, Feature, Upstream
-from musllinux_build.policy import MuslVersion, Policy, known_policies
+from musllinux_build.policies.load import Policies, load_policies, load_policy, load_table, parse_table
+from musllinux_build.policies.upstream import Addition, Feature, Upstream, parse_upstream
+from musllinux_build.policy import MuslVersion, Policy, PolicyRow, known_policies
 from tests.unit.auditing import extension, module_name, put_wheel
 
 SYMBOLS = st.frozensets(st.sampled_from([f"symbol_{letter}" for letter in "abcdefgh"]), min_size=1)
@@ -189,7 +190,17 @@ def test_a_record_of_one_release() -> None:
     assert (record.branch, record.musl, record.order) == ("3.13", MuslVersion(1, 2, 2), (3, 13, 12))
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"exports": 1}', '{"releases": []}', "no json"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"releases": []}',
+        "no json",
+        '{"distro": "a", "release": "1", "arch": "i686", "musl_package": "1.2.2", "exports": 1}',
+        '{"distro": "a", "release": "1", "arch": "i686", "musl_package": "1.2.2", "exports": [], "applies": 1}',
+    ],
+)
 def test_what_is_no_evidence(text: str) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         parse_evidence(text)
@@ -395,3 +406,45 @@ def test_the_document_shows_what_ships(shipped: Corpus) -> None:
     policies = table_lines(COLUMNS, list(policy_rows(shipped, shipped.policies())))
     for lines in (policies, table_lines(RELEASE_COLUMNS, list(release_rows(shipped)))):
         assert "```\n" + "\n".join(lines) + "\n```\n" in text
+
+
+def rows_and_table(*floors: str, provided_since: str = "1.2.0") -> Policies:
+    """Policies by hand, as no derivation would make them; all provide ``a`` from one release on."""
+    table = parse_table(derive_table([release(1, "1.2.0", "a")], UPSTREAM))
+    shifted = replace(table, since={"a": MuslVersion.parse(provided_since)})
+    rows = {
+        Policy.of((1, minor)): PolicyRow(
+            series=(1, minor), floor=MuslVersion.parse(floor), promises={"alpine": "3.1"}, libraries={}
+        )
+        for minor, floor in enumerate(floors, 1)
+    }
+    return Policies(rows=rows, table=lambda _: shifted)
+
+
+def test_policies_that_no_derivation_makes() -> None:
+    backwards = rows_and_table("1.2.3", "1.2.2", provided_since="1.2.3")
+    problems = list(not_monotone(backwards))
+    assert problems[0] == "musllinux_1_1 has a higher floor than musllinux_1_2"
+    assert "musllinux_1_1 on s390x has a, which musllinux_1_2 lacks" in problems
+    assert not list(not_monotone(rows_and_table("1.1.24", "1.2.2")))
+    lacking = small(release(1, "1.2.2", "b"))
+    assert "musllinux_1_1 promises alpine 3.1.1 armv7l, which lacks a" in list(
+        broken_promises(lacking, rows_and_table("1.2.2"))
+    )
+
+
+def test_a_table_is_of_one_architecture() -> None:
+    with pytest.raises(ValueError, match="one architecture"):
+        derive_table([release(1, "1.2.2", "a"), release(1, "1.2.2", "a", arch=Arch.I686)], UPSTREAM)
+    with pytest.raises(ValueError, match="schema"):
+        parse_upstream('{"schema": 2}')
+
+
+def test_what_is_recorded_and_not_promised_is_told() -> None:
+    corpus = small(release(1, "1.2.2", "a"), release(7, "1.2.2", "a", distro="nimbus"))
+    assert check(corpus).notes == ("nimbus 3.7.1 is recorded, and no policy promises its distribution",)
+
+
+def test_the_first_alpine_with_relr_is_the_recorded_one(shipped: Corpus) -> None:
+    measured = [(record.order, record.branch) for record in shipped.records if record.applies.get("relr")]
+    assert min(measured)[1] == FIRST_RELR

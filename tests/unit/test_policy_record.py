@@ -308,6 +308,26 @@ def test_the_command_records_a_directory_and_its_archive(tmp_path: Path) -> None
         assert isinstance(invoke("record", "--no-run", *wrong).exception, UsageError | ImageError)
 
 
+def test_the_command_refuses_what_it_cannot_measure_or_write(tmp_path: Path) -> None:
+    directory = put_root(tmp_path / "root", root())
+    ran = invoke("record", directory)
+    assert isinstance(ran.exception, ImageError)
+    assert "does not run the simplest x86_64 program" in ran.exception.brief
+    taken = tmp_path / "file"
+    taken.write_text("")
+    assert isinstance(invoke("record", "--no-run", "--out", taken / "x.json", directory).exception, UsageError)
+
+
+def test_check_says_no(tmp_path: Path) -> None:
+    sysroot = root(Arch.X86_64, "1.2.5", "1.2.5-r99")
+    (tmp_path / "fork.json").write_text(record(sysroot, find_loader(sysroot), None).format_record())
+    refused = invoke("check", "--quiet", "--policies", tmp_path)
+    assert refused.return_value == 1
+    assert "error: alpine 3.13.12 has musl 1.2.5 and lacks" in refused.output
+    assert "note:" not in refused.output
+    assert "alpine 3.13.12" in invoke("show", "--releases", "--policies", tmp_path).output
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(SHIPPED, tmp_path_factory.mktemp("policies") / "policies"))
