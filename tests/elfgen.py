@@ -38,6 +38,8 @@ class Obj:
     undefined: Sequence[str] = ()
     weak: Sequence[str] = ()
     unused: Sequence[str] = ()
+    own: Sequence[str] = ()
+    """Those of ``exports`` and ``hidden`` that its own relocations ask for."""
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     interp: str | None = None
     relr: bool = False
@@ -173,6 +175,7 @@ def _put_symbols(writer: _Writer) -> None:
         rows.append(writer.symbol("ifunc_here", binding=1, kind=10, section=1, value=64))
     glob_dat, tpoff, irelative, addends = RELOCATIONS[obj.arch]
     relocations = b"".join(writer.relocation(index, glob_dat) for index in range(1, len(asked) + 1))
+    relocations += b"".join(writer.relocation(first + defined.index(name), glob_dat) for name in obj.own)
     relocations += writer.relocation(len(rows) - 1, glob_dat) if obj.ifunc_used else b""
     relocations += writer.relocation(0, tpoff) if obj.initial_exec else b""
     relocations += writer.relocation(0, irelative) if obj.irelative else b""

@@ -57,15 +57,21 @@ def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used:
     if not tags.symtab or not count:
         return Symbols(exports=frozenset(), undefined=frozenset(), weak=frozenset())
     rows = _columns(image, image.at(tags.symtab, count * size, "the dynamic symbol table"))
+    hidden = _hidden(image, tags, count)
     undefined: set[int] = set()
     weak: set[int] = set()
     for index in used:
-        binding = rows.infos[index] >> 4
-        if not rows.sections[index] and binding in BINDINGS:
-            (weak if binding == WEAK else undefined).add(rows.names[index])
+        info = rows.infos[index]
+        if rows.sections[index]:
+            # A definition of its own that the lookup does not accept must come from elsewhere, weak or not.
+            found = info in DEFINES and (rows.values[index] or info in OF_TLS) and index not in hidden
+            if info >> 4 in BINDINGS and not found and info not in IFUNCS:
+                undefined.add(rows.names[index])
+        elif info >> 4 in BINDINGS:
+            (weak if info >> 4 == WEAK else undefined).add(rows.names[index])
     strong = strings.names(undefined)
     return Symbols(
-        exports=strings.names(_definitions(rows, _hidden(image, tags, count))),
+        exports=strings.names(_definitions(rows, hidden)),
         undefined=strong,
         # Another entry of the same name may be weak; one strong reference is enough to fail.
         weak=strings.names(weak) - strong,

@@ -131,6 +131,7 @@ OBJECT_DEFECTS: tuple[Defect, ...] = (
     _defect("C++ symbol of glibc", "symbol-of-glibc", in_library(undefined=["__cxa_thread_atexit_impl"])),
     _defect("fcntl64", "symbol-of-glibc", in_extension(undefined=["fcntl64"])),
     _defect("symbol nobody provides", "symbol-not-provided", in_extension(undefined=["forgotten"])),
+    _defect("own symbol of a hidden version", "symbol-not-provided", in_library(hidden=["old"], own=["old"])),
     _defect("internal symbol of old musl", "symbol-of-musl-internals", in_extension(undefined=["__block_all_sigs"])),
     _defect("DT_RELR in an extension", "relr", in_extension(relr=True)),
     _defect("DT_RELR in a library", "relr", in_library(relr=True)),

@@ -27,7 +27,7 @@ def test_a_planted_defect_is_found_and_nothing_else(defect: Defect) -> None:
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_sound_wheel_has_none(arch: Arch) -> None:
-    sound = in_library(undefined=["malloc"], weak=["statx"], thread_data=8, exports=["a"])
+    sound = in_library(undefined=["malloc"], weak=["statx"], thread_data=8, exports=["a"], own=["a"])
     assert judged(*Defect(name="none", rule="none", make=sound).wheel(arch)) == {}
 
 
