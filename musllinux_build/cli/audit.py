@@ -19,6 +19,7 @@ from musllinux_build.audit.report import (
 )
 from musllinux_build.audit.subject import Search
 from musllinux_build.audit.verdict import Verdict
+from musllinux_build.cli.library_root import open_root
 from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
@@ -49,6 +50,14 @@ EXCLUDE = click.option(
 )
 WHITELIST = click.option(
     "--whitelist", multiple=True, metavar="NAME", help="Trust every system to have this library (libz.so.1)."
+)
+ROOT = click.option(
+    "--root",
+    type=click.Path(exists=True, path_type=Path),
+    help="Search libraries in this root file system (a directory or a tar archive), too.",
+)
+IMAGE = click.option(
+    "--image", metavar="REF", help="Search libraries in this image (container engine), too."
 )
 WIDEST = 80
 
@@ -81,6 +90,8 @@ def audit() -> None:
 @FLOOR
 @EXCLUDE
 @WHITELIST
+@ROOT
+@IMAGE
 @click.option("-v", "--verbose", is_flag=True, help="Show notes, every finding and every reason for the floor.")
 @JSON
 @click.pass_context
@@ -93,18 +104,25 @@ def show(
     floor: str | None,
     exclude: tuple[str, ...],
     whitelist: tuple[str, ...],
+    root: Path | None,
+    image: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not."""
+    """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not.
+
+    With a root, what a wheel needs and does not have is told apart from what nobody has.
+    """
     policies = policies_of(policies_dir)
     chosen, measured = parse_policy_option(policy, policies), parse_floor_option(floor)
     search = Search(exclude=exclude, whitelist=frozenset(whitelist))
 
-    def judge_one(path: Path) -> Verdict:
-        return judge_wheel(path, chosen, floor=measured, search=search, policies=policies)
+    with open_root(root, image, None) as sysroot:
 
-    answers = show_each(wheels, judge_one, verbose=verbose, as_json=as_json)
+        def judge_one(path: Path) -> Verdict:
+            return judge_wheel(path, chosen, None, sysroot, floor=measured, search=search, policies=policies)
+
+        answers = show_each(wheels, judge_one, verbose=verbose, as_json=as_json)
     failure = next((answer for answer in answers if isinstance(answer, MusllinuxBuildError)), None)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     spared = [text for verdict in verdicts for text in verdict.excluded]

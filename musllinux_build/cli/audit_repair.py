@@ -12,9 +12,11 @@ import click
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.cli.audit import (
     FLOOR,
+    IMAGE,
     JSON,
     POLICIES,
     POLICY,
+    ROOT,
     WHEELS,
     parse_epoch,
     parse_floor_option,
@@ -22,7 +24,8 @@ from musllinux_build.cli.audit import (
     policies_of,
     text_width,
 )
-from musllinux_build.cli.repair import open_root, repair_each
+from musllinux_build.cli.library_root import open_root
+from musllinux_build.cli.repair import repair_each
 from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repair_options
 
 
@@ -36,12 +39,8 @@ from musllinux_build.cli.repair_options import OPTIONS, parse_plat_option, repai
     show_default=True,
     help="Where repaired wheels go.",
 )
-@click.option(
-    "--root",
-    type=click.Path(exists=True, path_type=Path),
-    help="Take libraries from this root file system (a directory or a tar archive).",
-)
-@click.option("--image", metavar="REF", help="Take libraries from this image, through the container engine.")
+@ROOT
+@IMAGE
 @click.option("--plat", metavar="TAG", help="Measure against and tag for this platform (musllinux_1_2_x86_64).")
 @POLICY
 @POLICIES

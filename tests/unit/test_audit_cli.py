@@ -152,3 +152,12 @@ def test_links_never_lead_out_of_the_root(tmp_path: Path) -> None:
         assert sysroot.read(path) is None
     with pytest.raises(UsageError):
         DirectorySysroot(tmp_path / "secret")
+
+
+def test_a_root_tells_what_is_outside_from_what_nobody_has(tmp_path: Path) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension(needed=["liba.so"])})
+    (tmp_path / "root/lib").mkdir(parents=True)
+    (tmp_path / "root/lib/liba.so").write_bytes(build(Obj()))
+    assert "[library-not-found]" in CliRunner().invoke(audit, ["show", str(path)]).output
+    with_root = CliRunner().invoke(audit, ["show", "--root", str(tmp_path / "root"), str(path)])
+    assert "[library-outside]" in with_root.output

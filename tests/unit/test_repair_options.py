@@ -14,7 +14,7 @@ from musllinux_build.audit.options import Include, RepairOptions
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.session import Session
 from musllinux_build.cli.audit import audit
-from musllinux_build.cli.repair import image_root
+from musllinux_build.cli.library_root import image_root
 from musllinux_build.cli.repair_options import parse_plat_option
 from musllinux_build.errors import UsageError
 from musllinux_build.policy import Policy
