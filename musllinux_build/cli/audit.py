@@ -56,9 +56,7 @@ ROOT = click.option(
     type=click.Path(exists=True, path_type=Path),
     help="Search libraries in this root file system (a directory or a tar archive), too.",
 )
-IMAGE = click.option(
-    "--image", metavar="REF", help="Search libraries in this image (container engine), too."
-)
+IMAGE = click.option("--image", metavar="REF", help="Search libraries in this image (container engine), too.")
 WIDEST = 80
 
 
