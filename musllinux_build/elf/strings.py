@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from struct import Struct
 
 from musllinux_build.elf.image import ElfImage
@@ -32,6 +33,8 @@ STRING_TAGS = frozenset(
 """Dynamic entries whose value is an offset into the string table."""
 DYNSYM = frozenset({11})
 MOST_VERSIONS = 4096
+MOST_CANDIDATES = 16
+"""How many old copies of a name are looked at; each costs a look at every symbol."""
 VER_FLG_BASE = 1
 
 
@@ -128,7 +131,8 @@ def place_names(layout: Layout, table: bytes, renames: Sequence[Rename], version
 
 def _free_places(table: bytes, renames: Sequence[Rename], text: bytes, uses: _Uses) -> Iterator[tuple[int, int]]:
     """Start and size of the replaced names that are long enough for ``text`` and of which nobody uses a part."""
-    for start in dict.fromkeys(rename.offset for rename in renames if rename.text == text):
+    replaced = dict.fromkeys(rename.offset for rename in renames if rename.text == text)
+    for start in islice(replaced, MOST_CANDIDATES):
         if start is None or not start or table[start - 1]:
             continue
         end = table.find(b"\0", start)
@@ -154,13 +158,19 @@ def read_version_places(layout: Layout) -> tuple[VersionName, ...]:
     Raises:
         WheelError: a chain leaves the file or does not end.
     """
+    # Tables may lie over each other, so it is the sum that has to have an end.
+    found = tuple(islice(_version_names(layout), MOST_VERSIONS + 1))
+    if len(found) > MOST_VERSIONS:
+        raise layout.image.corrupt(f"more than {MOST_VERSIONS} names in version tables")
+    return found
+
+
+def _version_names(layout: Layout) -> Iterator[VersionName]:
     tags = dict(layout.dynamic)
-    found: list[VersionName] = []
     if TAG["DT_VERNEED"] in tags:
-        found += _needs(layout.image, tags[TAG["DT_VERNEED"]], tags.get(TAG["DT_VERNEEDNUM"], 0))
+        yield from _needs(layout.image, tags[TAG["DT_VERNEED"]], tags.get(TAG["DT_VERNEEDNUM"], 0))
     if TAG["DT_VERDEF"] in tags:
-        found += _definitions(layout.image, tags[TAG["DT_VERDEF"]], tags.get(TAG["DT_VERDEFNUM"], 0))
-    return tuple(found)
+        yield from _definitions(layout.image, tags[TAG["DT_VERDEF"]], tags.get(TAG["DT_VERDEFNUM"], 0))
 
 
 def _needs(image: ElfImage, address: int, count: int) -> Iterator[VersionName]:

@@ -184,6 +184,23 @@ def test_published_libraries_load(arch: Arch, root: Unpack) -> None:
 
 
 @pytest.mark.engine
+def test_strip_leaves_edited_libraries_whole(root: Unpack, tmp_path: Path) -> None:
+    """People strip what pip has installed; program headers that had moved would be lost."""
+    libraries: dict[str, bytes] = {}
+    for wheel in published(Arch.X86_64, "psycopg2_binary-2.9.13", "cryptography-50"):
+        libraries |= members(wheel, ".libs/")
+    after = renamed(libraries)
+    place = root(RELEASES[-1], Arch.X86_64)
+    for name, content in after.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        subprocess.run(["strip", path], check=True)
+        assert path.read_bytes() != content
+        place.put("stripped", {name: path.read_bytes()})
+    assert set(place.load("stripped").values()) == {0}
+
+
+@pytest.mark.engine
 @pytest.mark.parametrize("arch", list(Arch))
 def test_published_programs_start(arch: Arch, root: Unpack) -> None:
     (wheel,) = published(arch, "ninja-1.13" if arch is Arch.ARMV7L else "ninja-1.11")

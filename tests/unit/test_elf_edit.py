@@ -307,6 +307,22 @@ def _with_dynamic(content: bytearray, layout: Layout, at: int) -> bytearray:
     return content
 
 
+def test_version_tables_over_each_other_end() -> None:
+    content = bytearray(build(Obj(needed=["liba.so"], versions={"liba.so": ["V_1"]}, padding=bytes(70000))))
+    start, tags = len(content) - 70000, dict(layout_of(content).dynamic)
+    # 4096 needs, 16 bytes apart, each of 4096 names: the needs themselves, read as such.
+    for at in range(start, start + 4096 * 16, 16):
+        pack_into("<HHIII", content, at, 1, 4096, 1, 16, 16)
+    entries = {0x6FFFFFFE: start, 0x6FFFFFFF: 4096}
+    layout = layout_of(content)
+    rows = [(tag, entries.get(tag, value)) for tag, value in layout.dynamic]
+    table = b"".join(layout.form.pair.pack(*row) for row in rows)
+    content[layout.dynamic_at : layout.dynamic_at + len(table)] = table
+    assert tags.keys() >= entries.keys()
+    with pytest.raises(WheelError, match="version tables"):
+        edit_elf(content, ElfEdit(soname="libb.so"), "x.so")
+
+
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000])
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(RepairError, match="no name"):
