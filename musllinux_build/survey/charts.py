@@ -19,6 +19,8 @@ STEP = 40
 """Height of one line: its label, its bar, and the gap to the next."""
 COLUMNS_HEIGHT = 190
 MOST_RULES = 12
+FULL_SIZE = 5
+"""Columns up to which the names below them have room."""
 SHADES = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: "quiet"}
 
 
@@ -69,7 +71,8 @@ def floor_chart(counts: Sequence[FloorCount]) -> str:
         lines.extend(_column(middle - width / 2, width, base - within, above, "bad"))
         top = base - within - above - 6
         lines.append(_centred(middle, top, f"{count.within + count.above}", "value"))
-        lines.append(_centred(middle, base + 18, f"{'≤ ' if count.or_older else ''}{count.floor}", "label"))
+        name = f"{'≤' if count.or_older else ''}{count.floor}"
+        lines.append(_centred(middle, base + 18, name, "label small" if len(counts) > FULL_SIZE else "label"))
     spoken = (
         f"musl {count.floor}: {count.within + count.above} wheels, {count.above} of them promise less"
         for count in counts
@@ -78,11 +81,11 @@ def floor_chart(counts: Sequence[FloorCount]) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """``25 %``; all and none are said only when they are."""
+    """``25%``; all and none are said only when they are."""
     if not whole:
-        return "0 %"
+        return "0%"
     rounded = round(100 * part / whole)
-    return f"{min(max(rounded, int(part > 0)), 100 - int(part < whole))} %"
+    return f"{min(max(rounded, int(part > 0)), 100 - int(part < whole))}%"
 
 
 def _svg(name: str, title: str, spoken: Iterator[str], lines: Sequence[str], height: int) -> str:

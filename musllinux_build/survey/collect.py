@@ -99,7 +99,9 @@ def collect(
 
 def survey_task(task: Task, index: Index, policy: Policy | None, *, whitelist: frozenset[str] = frozenset()) -> Row:
     """Fetch and audit one wheel; what goes wrong is told in the row."""
-    row = Row(asked=task.asked, outcome=Outcome.UNFETCHED, arch=task.arch, project=str(task.project or ""))
+    row = Row(
+        asked=task.asked, outcome=Outcome.UNFETCHED, arch=task.arch, project=task.project.name if task.project else ""
+    )
     if task.path is not None:
         return _audited(row, task.path, policy, whitelist)
     assert task.project is not None
@@ -120,7 +122,9 @@ def _audited(row: Row, path: Path, policy: Policy | None, whitelist: frozenset[s
     row = replace(row, outcome=Outcome.UNREADABLE, wheel=path.name)
     try:
         name = WheelName.parse(path.name)
-        row = replace(row, project=name.distribution, version=name.version, arch=row.arch or named_arch(name))
+        row = replace(
+            row, project=row.project or name.distribution, version=name.version, arch=row.arch or named_arch(name)
+        )
         row = replace(row, size=path.stat().st_size, sha256=_sha256(path))
         verdict = judge_wheel(path, policy, row.arch, search=Search(whitelist=whitelist))
     except PureProjectError as error:

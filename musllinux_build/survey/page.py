@@ -101,9 +101,9 @@ def _charts(survey: Survey) -> str:
     kept = [("good", "keeps its promise"), ("bad", "breaks it")]
     needs = [("good", "no more than it promises"), ("bad", "more than it promises")]
     figures = [
-        ("Share that conforms, by architecture", kept, share_chart(by_arch(survey.rows))),
-        ("What was found, in how many wheels", used, rule_chart(rules)),
-        ("The lowest musl each wheel loads on", needs, floor_chart(by_floor(survey.rows))),
+        ("Conforming, by architecture", kept, share_chart(by_arch(survey.rows))),
+        ("Wheels, by what was found", used, rule_chart(rules)),
+        ("Wheels, by the musl they need", needs, floor_chart(by_floor(survey.rows))),
     ]
     drawn = (
         f"<figure><figcaption>{text(title)}</figcaption>{_legend(legend)}{chart}</figure>"

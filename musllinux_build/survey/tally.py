@@ -41,7 +41,7 @@ class RuleCount:
 class FloorCount:
     """How many wheels need ``floor``: those that promise it, and those that promise to load on less.
 
-    ``or_older``: nothing says that some of them do not load on older ones.
+    ``or_older``: the lowest of them, and nothing says that those do not load on older ones still.
     """
 
     floor: MuslVersion
@@ -103,8 +103,8 @@ def by_floor(rows: Sequence[Row]) -> tuple[FloorCount, ...]:
             (above if row.verdict.floor > row.verdict.wanted else within)[row.verdict.floor] += 1
     floors = sorted(within.keys() | above.keys())
     return tuple(
-        FloorCount(floor=floor, within=within[floor], above=above[floor], or_older=floor in open_ended)
-        for floor in floors
+        FloorCount(floor=floor, within=within[floor], above=above[floor], or_older=not at and floor in open_ended)
+        for at, floor in enumerate(floors)
     )
 
 

@@ -337,12 +337,12 @@ def test_the_page_needs_nothing_else_and_allows_only_its_own_script(tmp_path: Pa
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         assert ET.fromstring(svg).find("title") is not None
     assert page.count("<svg") == 3
-    assert "0 of 1 · 0 %" in page
+    assert "0 of 1 · 0%" in page
     assert "no wheels" in page
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "told"), [(0, 0, "0 %"), (1, 3, "33 %"), (1, 999, "1 %"), (998, 999, "99 %"), (9, 9, "100 %")]
+    ("part", "whole", "told"), [(0, 0, "0%"), (1, 3, "33%"), (1, 999, "1%"), (998, 999, "99%"), (9, 9, "100%")]
 )
 def test_all_and_none_are_said_only_when_true(part: int, whole: int, told: str) -> None:
     assert percent(part, whole) == told
