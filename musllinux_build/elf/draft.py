@@ -154,7 +154,7 @@ def _write_headers(layout: Layout, draft: Draft, places: Mapping[str, _Place], r
     header = list(layout.header)
     header[4], header[9] = room.programs_at, len(rows)
     moved_by = draft.tail_to - draft.tail_from
-    if header[5] >= draft.tail_from:
+    if layout.sections and header[5] >= draft.tail_from:
         header[5] += moved_by
     draft.writes.append((IDENTITY, layout.form.header.pack(*header)))
     for at, fields in draft.headers.items():

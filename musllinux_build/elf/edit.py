@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from struct import error
 from typing import Literal
 
 from musllinux_build.elf.draft import Draft, place_tables, string_table
 from musllinux_build.elf.facts import ElfFacts, Hazard
+from musllinux_build.elf.image import corrupt
 from musllinux_build.elf.layout import Layout, Program, read_layout
 from musllinux_build.elf.numbers import SEGMENT, TAG
 from musllinux_build.elf.psabi import HAS_ADDEND, RELATIVE
@@ -106,7 +108,10 @@ def _plan(content: bytes | bytearray, edit: ElfEdit, path: str) -> _Plan:
     draft = _name(layout, edit)
     if edit.expand_relr:
         _plan_relocations(layout, draft)
-    place_tables(layout, draft)
+    try:
+        place_tables(layout, draft)
+    except error:
+        raise corrupt(path, "a size or an address is larger than its class allows") from None
     writes = tuple((offset, bytes(part)) for offset, part in draft.writes)
     return _Plan(keep=draft.keep, tail_from=draft.tail_from, tail_to=draft.tail_to, writes=writes)
 

@@ -307,6 +307,22 @@ def _with_dynamic(content: bytearray, layout: Layout, at: int) -> bytearray:
     return content
 
 
+def test_a_count_of_relocations_that_lies() -> None:
+    content = bytearray(build(Obj(arch=Arch.I686, relr=True, textrel=True)))
+    layout = layout_of(content)
+    at = layout.dynamic_at + 8 * [tag for tag, _ in layout.dynamic].index(TAG["DT_TEXTREL"])
+    pack_into("<II", content, at, 0x6FFFFFFA, 0xFFFFFFFF)  # DT_RELCOUNT
+    with pytest.raises(WheelError, match="larger than its class allows"):
+        edit_elf(content, ElfEdit(expand_relr=True), "x.so")
+
+
+def test_section_headers_that_are_nowhere_stay_there() -> None:
+    content = bytearray(with_data(build(Obj(arch=Arch.I686, soname="libx.so")), 0))
+    pack_into("<I", content, 32, 0xFFFFFFF0)
+    result = edited(bytes(content), ElfEdit(soname="libx-longer.so"))
+    assert layout_of(result).header[5] == 0xFFFFFFF0
+
+
 def test_version_tables_over_each_other_end() -> None:
     content = bytearray(build(Obj(needed=["liba.so"], versions={"liba.so": ["V_1"]}, padding=bytes(70000))))
     start, tags = len(content) - 70000, dict(layout_of(content).dynamic)
