@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: demo test unit lint fuzz nightly survey agreement clean
+.PHONY: bench-auditor demo test unit lint fuzz nightly survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -56,6 +56,10 @@ agreement: $(VENV)/ready
 $(VENV)/ready: pyproject.toml .ci/venv
 	.ci/venv $(VENV)
 	touch $@
+
+# Ours beside auditwheel on five published wheels: docs/benchmarks/auditor.md.
+bench-auditor: $(VENV)/ready
+	$(PYTHON) benchmarks/auditor.py
 
 clean:
 	rm -rf $(VENV) build dist wheelhouse

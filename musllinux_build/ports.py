@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from musllinux_build.arch import Arch
 
@@ -224,6 +224,15 @@ class Sysroot(Protocol):
 
     def names(self, path: str) -> Sequence[str]:
         """The names in the directory at ``path``, sorted; none when there is no such directory."""
+        ...
+
+
+@runtime_checkable
+class TakingSysroot(Sysroot, Protocol):
+    """A root that also gives files to be changed in place."""
+
+    def take(self, path: str) -> bytearray | None:
+        """As ``read``, in memory that nothing else holds."""
         ...
 
 

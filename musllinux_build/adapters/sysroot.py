@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from musllinux_build.errors import UsageError
 
 MOST_LINKS = 40
 """Linux's own limit (ELOOP)."""
 LARGEST_FILE = 2 << 30
+Content = TypeVar("Content")
 
 
 class DirectorySysroot:
@@ -25,6 +27,23 @@ class DirectorySysroot:
 
     def read(self, path: str) -> bytes | None:
         """The bytes of the regular file at ``path``, None when there is none."""
+        # No more than it says: files of a running system's /proc say nothing and never end.
+        return self._with(path, lambda stream, size: stream.read(size))
+
+    def take(self, path: str) -> bytearray | None:
+        """As ``read``, to be changed in place."""
+
+        def fill(stream: BinaryIO, size: int) -> bytearray:
+            content = bytearray(size)
+            with memoryview(content) as view:
+                got = stream.readinto(view)  # type: ignore[attr-defined] # of the buffered reader that it is
+            del content[got:]
+            return content
+
+        return self._with(path, fill)
+
+    def _with(self, path: str, use: Callable[[BinaryIO, int], Content]) -> Content | None:
+        """What ``use`` makes of the regular file at ``path`` and its size, None when there is none."""
         real = self.real_path(path)
         if real is None:
             return None
@@ -39,8 +58,7 @@ class DirectorySysroot:
                 about = os.fstat(descriptor)
                 if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
                     return None
-                # No more than it says: files of a running system's /proc say nothing and never end.
-                return stream.read(about.st_size)
+                return use(stream, about.st_size)
         except OSError:
             return None
 

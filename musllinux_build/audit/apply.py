@@ -25,6 +25,8 @@ from musllinux_build.errors import RepairError
 from musllinux_build.wheel.assemble import Product
 
 Content = bytes | bytearray
+Made = tuple[Content, ElfFacts | None]
+"""A content and the facts read from it."""
 Patcher = Callable[[bytearray, ElfEdit], bytes | bytearray]
 """Applies an edit to an object; raises RepairError when it cannot. The same input must give the same bytes.
 
@@ -93,7 +95,7 @@ class _Result:
     object: Object
     name: str
     edit: ElfEdit
-    make: Callable[[], Content]
+    make: Callable[[], Made]
     size: int = 0
     sha256: str = ""
     source: Source | None = None
@@ -137,18 +139,27 @@ def apply_graft(plan: GraftPlan, contents: Contents, patch: Patcher, distributio
 
 def _product(result: _Result, contents: Contents, facts: dict[str, ElfFacts]) -> Product:
     def make() -> Content:
-        content = result.make()
+        content, found = result.make()
         if result.sha256 and hashlib.sha256(content).hexdigest() != result.sha256:
             raise RepairError(
                 f"{result.object.facts.path} has changed meanwhile",
                 resolution="Do not change the root during a repair.",
             )
-        found = read_elf(content, result.member)
         if found is not None:
-            facts[result.member] = found
+            facts[result.member] = _shared(found, result.object.facts)
         return content
 
     return Product(member=result.member, weight=contents.weight(result.object.member, result.size), make=make)
+
+
+def _shared(after: ElfFacts, before: ElfFacts) -> ElfFacts:
+    """``after`` with the names of ``before`` where they are the same: a large library has a hundred thousand."""
+    return replace(
+        after,
+        exports=before.exports if after.exports == before.exports else after.exports,
+        undefined=before.undefined if after.undefined == before.undefined else after.undefined,
+        weak=before.weak if after.weak == before.weak else after.weak,
+    )
 
 
 def _take(found: Object, contents: Contents) -> bytearray:
@@ -182,7 +193,7 @@ def _edit_group(group: tuple[Object, ...], names: dict[str, str], contents: Cont
     joint = hashlib.sha256()
     for found in group:
         edit = first[found.key]
-        joint.update(hashlib.sha256(_make(found, (edit,), edit, contents, patch)).digest())
+        joint.update(hashlib.sha256(_make(found, (edit,), edit, contents, patch)[0]).digest())
     for index, found in enumerate(group):
         own = joint.copy()
         own.update(str(index).encode())
@@ -197,25 +208,28 @@ def _edit_group(group: tuple[Object, ...], names: dict[str, str], contents: Cont
     return results
 
 
-def _make(found: Object, edits: tuple[ElfEdit, ...], whole: ElfEdit, contents: Contents, patch: Patcher) -> Content:
+def _make(found: Object, edits: tuple[ElfEdit, ...], whole: ElfEdit, contents: Contents, patch: Patcher) -> Made:
     """The content of an object after ``edits``, which together must come to ``whole``."""
     # What is dropped goes before the edits, so that nothing is put behind it, and after, because an edit leaves tails.
     content: Content = _take(found, contents)
     if found.mend.strip:
         content = strip_elf(bytes(content))
     if edits == (ElfEdit(),):
-        return content
+        return content, read_elf(content, found.facts.path)
     for edit in edits:
         content = patch(content if isinstance(content, bytearray) else bytearray(content), edit)
-    check_edit(found.facts, read_elf(content, found.facts.path), whole)
-    return strip_elf(bytes(content)) if found.mend.strip else content
+    after = check_edit(found.facts, read_elf(content, found.facts.path), whole)
+    if not found.mend.strip:
+        return content, after
+    content = strip_elf(bytes(content))
+    return content, read_elf(content, found.facts.path)
 
 
 def _described(result: _Result, contents: Contents) -> _Result:
     """``result`` with what is told of a library: where it is from, and what became of it."""
     found = result.object
     source = Source.of(found.source or found.member or "", _take(found, contents))
-    content = result.make()
+    content, _ = result.make()
     return replace(result, size=len(content), sha256=hashlib.sha256(content).hexdigest(), source=source)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from musllinux_build.errors import RepairError
-from musllinux_build.ports import Sysroot
+from musllinux_build.ports import Sysroot, TakingSysroot
 from musllinux_build.wheel.contents import Wheel
 
 SOURCE_CODE = re.compile(r".+\.(?:py|pyi|pth)", re.DOTALL)
@@ -30,7 +30,7 @@ class Contents:
 
     def weight(self, member: str | None, size: int) -> int:
         """About how many bytes are in memory while an object is edited and packed; ``size`` is that of a new one."""
-        return size + (self._wheel.archive.weight(member) if member else size)
+        return self._wheel.archive.weight(member) if member else size * 3 // 2
 
     def read_source(self, path: str) -> bytes:
         """The file at ``path`` of the root.
@@ -40,12 +40,17 @@ class Contents:
         """
         content = self.sysroot.read(path) if self.sysroot else None
         if content is None:
-            raise RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")
+            raise gone(path)
         return content
 
     def take_source(self, path: str) -> bytearray:
         """The file at ``path`` of the root, to be changed in place."""
-        return bytearray(self.read_source(path))
+        if not isinstance(self.sysroot, TakingSysroot):
+            return bytearray(self.read_source(path))
+        content = self.sysroot.take(path)
+        if content is None:
+            raise gone(path)
+        return content
 
     def mentioned(self, names: Iterable[str]) -> frozenset[str]:
         """Those of ``names`` (file names) that occur in the Python source of the wheel: something opens them so."""
@@ -58,3 +63,8 @@ class Contents:
                 text = self._wheel.read(member)
                 found.update(name for name, raw in wanted.items() if raw in text)
         return frozenset(found)
+
+
+def gone(path: str) -> RepairError:
+    """The error for a file of the root that was there when the repair was planned."""
+    return RepairError(f"{path} was there and is gone", resolution="Do not change the root during a repair.")

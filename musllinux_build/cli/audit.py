@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from musllinux_build.adapters.memory import give_back_large_blocks
 from musllinux_build.audit.catalogue import rules_page
 from musllinux_build.audit.judge import judge_wheel
 from musllinux_build.audit.report import (
@@ -111,6 +112,7 @@ def show(
 
     With a root, what a wheel needs and does not have is told apart from what nobody has.
     """
+    give_back_large_blocks()
     policies = policies_of(policies_dir)
     chosen, measured = parse_policy_option(policy, policies), parse_floor_option(floor)
     search = Search(exclude=exclude, whitelist=frozenset(whitelist))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from musllinux_build.adapters.memory import give_back_large_blocks
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.cli.audit import (
     FLOOR,
@@ -72,6 +73,7 @@ def repair(
     chosen, arch = parse_plat_option(plat, parse_policy_option(policy, policies), policies.rows)
     epoch, options = parse_epoch(os.environ.get("SOURCE_DATE_EPOCH")), repair_options(settings, policies)
     measured = parse_floor_option(floor)
+    give_back_large_blocks()
     with open_root(root, image, arch) as sysroot:
 
         def repair_one(wheel: Path) -> RepairReport:

@@ -34,7 +34,7 @@ LARGEST_TEXT = 64 << 20
 class Scratch(threading.local):
     """Each thread's memory for one content after the other; fresh pages would cost as much as hashing them."""
 
-    KEPT = 8 << 20
+    KEPT = 1 << 20
 
     def __init__(self) -> None:
         self._kept = mmap(-1, self.KEPT)
