@@ -5,49 +5,78 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
 from musllinux_build.adapters.docker_sdk import connect
 from musllinux_build.arch import Arch
-from musllinux_build.errors import MusllinuxBuildError, WheelError
+from musllinux_build.audit.judge import choose_policy
+from musllinux_build.audit.repair import repair_wheel
+from musllinux_build.errors import MusllinuxBuildError, RepairError, WheelError
 from musllinux_build.ports import Engine
-from tests.agreement.compare import Cell, compare
+from musllinux_build.tags import WheelName
+from tests.agreement.compare import compare
 from tests.agreement.fixtures import build_fixture, fixtures
-from tests.agreement.loaders import ROOT, WORK, Compiler, bench, releases
+from tests.agreement.loaders import ROOT, WORK, Compiler, Release, bench, releases
 from tests.agreement.pinned import Pinned, fetch, read_list
 from tests.agreement.random_wheels import random_wheel
-from tests.agreement.report import Sum, document, rows
+from tests.agreement.report import Results, Sum, document, rows
 from tests.agreement.verdicts import Examined, examine_file, examine_wheel
 from tests.defects import DEFECTS
 
-Cells = tuple[Cell, ...]
 RANDOM_WHEELS = 60
 
 
-def run_arch(
-    engine: Engine, arch: Arch, wheels: dict[Pinned, Path], unread: dict[str, str], *, seeds: int = RANDOM_WHEELS
-) -> tuple[Cells, Cells]:
-    """The cells of the published wheels and of the fixtures of one architecture, ``seeds`` of them random."""
-    compiler = Compiler.make(arch)
-    program = compiler.load_program()
-    with ExitStack() as stack:
-        benches = {release: stack.enter_context(bench(engine, release, program)) for release in releases(arch)}
-        cells: list[Cell] = []
-        for wheel, path in wheels.items():
-            began = time.monotonic()
-            try:
-                examined = examine_file(path)
-            except WheelError as error:
-                unread[wheel.filename] = error.brief
-                continue
-            cells += compare({wheel.filename: examined}, benches, compiler)
-            print(f"{time.monotonic() - began:6.1f} s {wheel.filename}", file=sys.stderr, flush=True)
-        made = {row.name: examine_wheel(*build_fixture(row, compiler)) for row in fixtures(arch)}
-        made |= planted(arch)
-        made |= {f"random-{seed}": examine_wheel(*random_wheel(seed, arch)) for seed in range(seeds)}
-        return tuple(cells), compare(made, benches, compiler)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What to compare on: ``seeds`` of the fixtures are random wheels."""
+
+    engine: Engine
+    seeds: int = RANDOM_WHEELS
+
+    def arch(self, arch: Arch, wheels: Mapping[Pinned, Path], results: Results) -> None:
+        """Everything of one architecture, added to ``results``."""
+        compiler = Compiler.make(arch)
+        program = compiler.load_program()
+        with ExitStack() as stack, TemporaryDirectory() as scratch:
+            stocks = releases(arch)
+            benches = {release: stack.enter_context(bench(self.engine, release, program)) for release in stocks}
+            for wheel, path in wheels.items():
+                began = time.monotonic()
+                try:
+                    examined = examine_file(path)
+                except WheelError as error:
+                    results.unread[wheel.filename] = error.brief
+                    continue
+                results.published += compare({wheel.filename: examined}, benches, compiler)
+                if not examined.judge(examined.policy.row.floor).fine:
+                    mended = mend(path, Path(scratch), stocks, results.unrepaired)
+                    # It promises nothing below its floor; there the loader may do as it likes.
+                    kept = {stock: row for stock, row in benches.items() if stock.musl >= examined.policy.row.floor}
+                    results.repaired += compare(mended, kept, compiler)
+                print(f"{time.monotonic() - began:6.1f} s {wheel.filename}", file=sys.stderr, flush=True)
+            made = {row.name: examine_wheel(*build_fixture(row, compiler)) for row in fixtures(arch)}
+            made |= planted(arch)
+            made |= {f"random-{seed}": examine_wheel(*random_wheel(seed, arch)) for seed in range(self.seeds)}
+            results.made += compare(made, benches, compiler)
+
+
+def mend(path: Path, directory: Path, stocks: Sequence[Release], unrepaired: dict[str, str]) -> dict[str, Examined]:
+    """The wheel after ``audit repair --root`` with the Alpine of its series, by its file name; empty for no repair."""
+    policy = choose_policy(WheelName.parse(path.name))
+    (root,) = (stock for stock in stocks if stock.release == policy.row.base)
+    try:
+        report = repair_wheel(path, directory, sysroot=ArchiveSysroot(root.archive))
+    except RepairError as error:
+        unrepaired[path.name] = error.brief.partition(" cannot be repaired: ")[2] or error.brief
+        return {}
+    examined = examine_file(report.path)
+    assert examined.judge(policy.row.floor).fine, report.path
+    return {path.name: examined}
 
 
 def planted(arch: Arch) -> dict[str, Examined]:
@@ -74,19 +103,14 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "agreement.md")
     parser.add_argument("--json", type=Path, default=WORK / "agreement.json")
     options = parser.parse_args()
-    engine = connect()
-    published: list[Cell] = []
-    made: list[Cell] = []
-    unread: dict[str, str] = {}
+    run, results = Run(engine=connect()), Results()
     for arch in options.arch or list(Arch):
         wanted = [wheel for wheel in read_list() if wheel.arch is arch and options.only in wheel.filename]
-        wheels, small = run_arch(engine, arch, fetch(wanted), unread)
-        published += wheels
-        made += small
-        print(f"{arch.value}: {len(wheels)} cells of wheels, {len(small)} of fixtures", file=sys.stderr, flush=True)
-    options.output.write_text(document(published, made, unread), "utf-8")
-    options.json.write_text(rows((*published, *made)), "utf-8")
-    total = Sum(cells=(*published, *made))
+        run.arch(arch, fetch(wanted), results)
+        print(f"{arch.value}: {len(results.cells)} cells so far", file=sys.stderr, flush=True)
+    options.output.write_text(document(results), "utf-8")
+    options.json.write_text(rows(results.cells), "utf-8")
+    total = Sum(cells=results.cells)
     print(
         f"{len(total.cells)} cells; fine and fails: {len(total.unsound)}; "
         f"refused, loads and not explained: {len(total.unexplained)}; {options.output} and {options.json}"

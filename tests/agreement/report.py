@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from musllinux_build.arch import Arch
 from tests.agreement.closed import REASONS, excuses
@@ -23,6 +23,24 @@ programs by executing them with `--version`. Architectures other than the machin
 stands what we say with `--floor` set to the musl of that Alpine.
 
 """
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """All cells of a run; ``repaired`` are of published wheels after a repair.
+
+    ``unread`` are wheels that could not be judged, ``unrepaired`` refused ones that cannot be mended, with the reason.
+    """
+
+    published: list[Cell] = field(default_factory=list)
+    repaired: list[Cell] = field(default_factory=list)
+    made: list[Cell] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    unrepaired: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return (*self.published, *self.repaired, *self.made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +64,12 @@ class Sum:
         return not self.unsound and not self.unexplained
 
 
-def document(wheels: Sequence[Cell], fixtures: Sequence[Cell], unread: Mapping[str, str]) -> str:
+def document(results: Results) -> str:
     """docs/agreement.md."""
-    parts = [HEAD, "## Counts\n\n", _counts(wheels, fixtures), "\n## Refused, and loads: the closed list\n\n"]
-    parts += [_closed((*wheels, *fixtures)), _disagreements((*wheels, *fixtures), unread)]
+    parts = [HEAD, "## Counts\n\n", _counts(results), "\n## Refused, and loads: the closed list\n\n"]
+    parts += [_closed(results.cells), _disagreements(results), _repaired(results)]
     for arch in Arch:
-        mine = [cell for cell in wheels if cell.release.arch is arch and not cell.object]
+        mine = [cell for cell in results.published if cell.release.arch is arch and not cell.object]
         if mine:
             parts += [
                 f"\n## Published wheels for {arch.value}\n\n",
@@ -61,6 +79,26 @@ def document(wheels: Sequence[Cell], fixtures: Sequence[Cell], unread: Mapping[s
     return "".join(parts)
 
 
+def _repaired(results: Results) -> str:
+    whole = [cell for cell in results.repaired if not cell.object]
+    wheels = {cell.subject for cell in whole}
+    failed = {cell.subject for cell in whole if not cell.outcome.loads}
+    objects = {(cell.subject, cell.object) for cell in results.repaired if cell.object}
+    told = (
+        f"{len(wheels) + len(results.unrepaired)} of the published wheels break the promise of their tag. "
+        f"{len(wheels)} of them were repaired with the root of their series' oldest Alpine; of these, "
+        f"{len(wheels) - len(failed)} load completely ({len(objects)} objects) on every release from that one on.\n"
+        f"{len(results.unrepaired)} cannot be repaired:\n\n"
+    )
+    return "".join(
+        [
+            "\n## After `audit repair`\n\n",
+            told,
+            *(f"- {_short(name)}: {why}\n" for name, why in sorted(results.unrepaired.items())),
+        ]
+    )
+
+
 LEGEND = """\
 Each field: ✓ we call it fine and all of it loads; ✗ we refuse it and something does not load; (✗) we refuse it by the
 closed list and it loads. After the mark, the rules that refuse.
@@ -68,14 +106,15 @@ closed list and it loads. After the mark, the rules that refuse.
 """
 
 
-def _counts(wheels: Sequence[Cell], fixtures: Sequence[Cell]) -> str:
+def _counts(results: Results) -> str:
     head = (
         "| What | Subjects | Objects | Cells | fine, loads | refused, fails | refused, loads (closed list) "
         "| refused, loads (not explained) | **fine, fails** |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     )
     lines = [head]
-    rows = [("published wheels", wheels), ("fixtures", fixtures), ("all", [*wheels, *fixtures])]
-    rows += [(arch.value, [cell for cell in (*wheels, *fixtures) if cell.release.arch is arch]) for arch in Arch]
+    rows: list[tuple[str, Sequence[Cell]]] = [("published wheels", results.published)]
+    rows += [("the same, repaired", results.repaired), ("fixtures", results.made), ("all", results.cells)]
+    rows += [(arch.value, [cell for cell in results.cells if cell.release.arch is arch]) for arch in Arch]
     for title, cells in rows:
         if not cells:
             continue
@@ -94,7 +133,7 @@ def _counts(wheels: Sequence[Cell], fixtures: Sequence[Cell]) -> str:
         ]
         lines.append(f"| {title} | {' | '.join(map(str, numbers))} |\n")
     lines.append("\nA cell is one object, or one wheel as a whole, on one release of Alpine.\n")
-    called = sum(cell.outcome.number == CALLED_PYTHON and bool(cell.object) for cell in (*wheels, *fixtures))
+    called = sum(cell.outcome.number == CALLED_PYTHON and bool(cell.object) for cell in results.cells)
     lines.append(
         f"\nLoaded until a constructor called the interpreter, which was not there: {called} of these cells.\n"
     )
@@ -113,8 +152,8 @@ def _closed(cells: Iterable[Cell]) -> str:
     return "".join(lines)
 
 
-def _disagreements(cells: Iterable[Cell], unread: Mapping[str, str]) -> str:
-    total = Sum(cells=tuple(cells))
+def _disagreements(results: Results) -> str:
+    total = Sum(cells=results.cells)
     lines = ["\n## Disagreements\n\n"]
     for title, bad in (("Fine, and fails", total.unsound), ("Refused, loads, and not explained", total.unexplained)):
         lines.append(f"{title}: {len(bad) or 'none'}.\n\n")
@@ -123,9 +162,9 @@ def _disagreements(cells: Iterable[Cell], unread: Mapping[str, str]) -> str:
             f"{cell.outcome}\n"
             for cell in bad[:100]
         ]
-    if unread:
+    if results.unread:
         lines.append("Not judged, because they cannot be read as wheels:\n\n")
-        lines += [f"- {name}: {why}\n" for name, why in unread.items()]
+        lines += [f"- {name}: {why}\n" for name, why in results.unread.items()]
     return "".join(lines)
 
 
