@@ -169,13 +169,14 @@ class Bench:
         for line in said.decode("utf-8", "replace").splitlines():
             parts = line.split("\t", 3)
             if len(parts) == 4 and parts[0].isdecimal() and int(parts[0]) <= len(arguments):
-                rows[int(parts[0])] = _outcome(arguments[int(parts[0]) - 1], *parts[1:])
+                rows[int(parts[0])] = outcome_of(arguments[int(parts[0]) - 1], *parts[1:])
         wanted = [at for at, argument in enumerate(arguments, 1) if not argument.startswith("p:")]
         assert sorted(rows) == wanted, said.decode("utf-8", "replace")[-2000:]
         return tuple(rows[at] for at in wanted)
 
 
-def _outcome(argument: str, outcome: str, number: str, words: str) -> Outcome:
+def outcome_of(argument: str, outcome: str, number: str, words: str) -> Outcome:
+    """What a line of ``load.c`` about ``argument`` means."""
     words = words.strip()
     if argument.startswith("d:") and outcome == "refused" and int(number) == CALLED_PYTHON:
         return Outcome(what="loaded", number=CALLED_PYTHON, words="until a constructor called the interpreter")
