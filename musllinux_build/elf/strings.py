@@ -34,7 +34,7 @@ STRING_TAGS = frozenset(
 DYNSYM = frozenset({11})
 MOST_VERSIONS = 4096
 MOST_CANDIDATES = 16
-"""How many old copies of a name are looked at; each costs a look at every symbol."""
+"""How many old copies of a name are looked at; each costs a look at every rename."""
 VER_FLG_BASE = 1
 
 
@@ -78,28 +78,25 @@ class Placed:
 
 @dataclass(slots=True, kw_only=True)
 class _Uses:
-    """References into the table that stay as they are; read when the first question is asked."""
+    """Offsets into the table that stay as they are; ``is_known`` is None until the first question is asked."""
 
     layout: Layout
     renames: Sequence[Rename]
     versions: Sequence[VersionName]
     kept: set[int] = field(default_factory=set)
-    symbols: Sequence[int] | None = None
+    is_known: bool | None = None
 
     def other(self, start: int, end: int) -> bool:
         """Whether anything else points to ``start`` up to ``end``; yes when that cannot be known."""
-        if self.symbols is None:
-            found = _symbol_names(self.layout)
-            if found is None:
-                return True
-            self.symbols = found
+        if self.is_known is None:
+            symbols = _symbol_names(self.layout)
+            self.is_known = symbols is not None
             # A multiset: two references may share a name, and only one of them be an edit's.
             named = Counter(value for tag, value in self.layout.dynamic if tag in STRING_TAGS)
             named.update(version.offset for version in self.versions)
             named.subtract(rename.offset for rename in self.renames if rename.offset is not None)
-            self.kept |= (+named).keys()
-        span = range(start, end)
-        return any(offset in span for offset in self.kept) or any(offset in span for offset in self.symbols)
+            self.kept.update((+named).keys(), symbols or ())
+        return not self.is_known or not self.kept.isdisjoint(range(start, end))
 
 
 def place_names(layout: Layout, table: bytes, renames: Sequence[Rename], versions: Sequence[VersionName]) -> Placed:
