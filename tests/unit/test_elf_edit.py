@@ -307,11 +307,92 @@ def _with_dynamic(content: bytearray, layout: Layout, at: int) -> bytearray:
     return content
 
 
-def test_a_count_of_relocations_that_lies() -> None:
-    content = bytearray(build(Obj(arch=Arch.I686, relr=True, textrel=True)))
+def with_entry(content: bytes, tag: str, entry: tuple[int, int]) -> bytes:
+    """The object with another entry in the place of ``tag`` in its dynamic section."""
     layout = layout_of(content)
-    at = layout.dynamic_at + 8 * [tag for tag, _ in layout.dynamic].index(TAG["DT_TEXTREL"])
-    pack_into("<II", content, at, 0x6FFFFFFA, 0xFFFFFFFF)  # DT_RELCOUNT
+    at = layout.dynamic_at + layout.form.pair.size * [row for row, _ in layout.dynamic].index(TAG[tag])
+    return content[:at] + layout.form.pair.pack(*entry) + content[at + layout.form.pair.size :]
+
+
+def with_program(content: bytes, kind: int, **fields: int) -> bytes:
+    """The object with ``fields`` changed in its program header of type ``kind``."""
+    layout = layout_of(content)
+    rows = [replace(row, **fields) if row.type == kind else row for row in layout.programs]
+    table = layout.form.pack_programs(rows)
+    return content[: layout.programs_at] + table + content[layout.programs_at + len(table) :]
+
+
+STACK = 0x6474E551
+PLAIN = build(Obj(soname="liba.so", needed=["libb.so"], versions={"libb.so": ["V_1"]}))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (with_entry(PLAIN, "DT_STRTAB", (0x70000000, 0)), "no string table"),
+        (with_entry(PLAIN, "DT_STRSZ", (TAG["DT_STRSZ"], 1 << 20)), "string table runs over"),
+        (with_entry(PLAIN, "DT_SONAME", (TAG["DT_SONAME"], 1 << 20)), "a name lies outside"),
+        (with_entry(PLAIN, "DT_VERNEED", (TAG["DT_VERNEED"], 1 << 20)), "version table lies outside"),
+        (with_entry(PLAIN, "DT_VERNEED", (TAG["DT_VERNEED"], len(PLAIN) - 4)), "version table runs over"),
+        (with_entry(PLAIN, "DT_VERNEEDNUM", (TAG["DT_VERNEEDNUM"], 5000)), "5000 entries"),
+        (with_program(PLAIN, 2, file_size=1 << 20), "dynamic section runs over"),
+        (with_program(PLAIN, 2, file_size=32), "dynamic section has no end"),
+        (PLAIN[:60], "cut short"),
+    ],
+)
+def test_tables_that_lie(content: bytes, words: str) -> None:
+    with pytest.raises(WheelError, match=words):
+        edit_elf(content, ElfEdit(soname="libc.so"), "x.so")
+
+
+def test_an_object_without_a_dynamic_section() -> None:
+    with pytest.raises(RepairError, match="no dynamic section"):
+        edit_elf(with_program(PLAIN, 2, type=4), ElfEdit(), "x.so")
+
+
+def test_an_empty_table_of_packed_relocations_just_goes() -> None:
+    content = with_entry(build(Obj(relr=True)), "DT_RELRSZ", (TAG["DT_RELRSZ"], 0))
+    assert TAG["DT_RELR"] not in dict(layout_of(edit_elf(content, ElfEdit(expand_relr=True), "x.so")).dynamic)
+
+
+@pytest.mark.parametrize(("edit", "loads"), [(ElfEdit(soname="libc-1.so"), 2), (ElfEdit(search_path="/a"), 3)])
+def test_read_only_data_does_not_become_writable(edit: ElfEdit, loads: int) -> None:
+    """A dynamic section that moves wants to be writable, names do not."""
+    size = len(PLAIN)
+    content = with_program(
+        PLAIN, STACK, type=1, flags=4, offset=size, address=0x10000 + size, file_size=16, memory_size=16
+    )
+    rows = layout_of(edited(content + bytes(16), edit)).loads
+    assert (len(rows), rows[1].flags) == (loads, 4)
+
+
+def test_what_a_program_header_shows_behind_the_segments_stays() -> None:
+    content = with_sections(with_data(PLAIN, 0))
+    content = with_program(content, STACK, type=4, offset=len(PLAIN), file_size=len(COMMENT))
+    result = edited(content, ElfEdit(soname="libc-1.so"))
+    assert result[len(PLAIN) :].startswith(COMMENT)
+    assert len(layout_of(result).loads) == 2
+
+
+def test_section_headers_that_point_outside_are_no_section_headers() -> None:
+    content = bytearray(with_sections(with_data(PLAIN, 0)))
+    last = layout_of(content).sections[-1]
+    pack_into("<Q", content, last.at + 24, 1 << 40)
+    result = edited(bytes(content), ElfEdit(soname="libc-1.so"))
+    assert (layout_of(result).sections, len(layout_of(result).loads)) == ((), 2)
+
+
+def test_an_address_space_that_is_full() -> None:
+    full = with_data(build(Obj(arch=Arch.I686, soname="liba.so")), (1 << 32) - 4096)
+    with pytest.raises(RepairError, match="no address is left"):
+        edit_elf(full, ElfEdit(soname="libb-1.so"), "x.so")
+    program = with_data(build(Obj(soname="liba.so", interp="/lib/ld-musl-x86_64.so.1")), 1 << 30)
+    with pytest.raises(RepairError, match="empty bytes"):
+        edit_elf(program, ElfEdit(soname="libb-1.so"), "x")
+
+
+def test_a_count_of_relocations_that_lies() -> None:
+    content = with_entry(build(Obj(arch=Arch.I686, relr=True, textrel=True)), "DT_TEXTREL", (0x6FFFFFFA, 0xFFFFFFFF))
     with pytest.raises(WheelError, match="larger than its class allows"):
         edit_elf(content, ElfEdit(expand_relr=True), "x.so")
 
