@@ -49,6 +49,8 @@ RULES: tuple[Rule, ...] = (
         ("ifunc", "Indirect functions, which musl does not have", "musl ldso: no STT_GNU_IFUNC, no R_*_IRELATIVE"),
         ("initial-exec-tls", "Initial-exec TLS in a library opened at run time", "musl ldso, do_relocs: REL_TPOFF"),
         ("text-relocations-unmarked", "Relocations in code without DT_TEXTREL", "musl ldso, map_library"),
+        ("no-dynamic-section", "A library without a dynamic section", "musl ldso, map_library: no PT_DYNAMIC"),
+        ("not-an-object", "An extension module that is no ELF file", "gABI, e_ident"),
         ("no-symbol-hash", "Neither DT_HASH nor DT_GNU_HASH", "musl ldso, find_sym"),
         ("library-not-found", "A needed library that the loader does not find", "PEP 656; musl ldso, load_library"),
         ("library-out-of-reach", "A needed library is in the wheel where no search path leads", "musl ldso, path_open"),

@@ -191,6 +191,13 @@ OBJECT_DEFECTS: tuple[Defect, ...] = (
     _defect("search path that escapes", "search-path-escapes", in_extension(runpath="$ORIGIN/../../../lib")),
     _defect("relative search path", "search-path-escapes", in_extension(rpath="demo.libs")),
     _defect("object file", "not-loadable", with_file("demo/x.o", lambda arch: library(arch, kind=1))),
+    Defect(
+        name="object file called like a library",
+        rule="no-dynamic-section",
+        make=with_file("demo/y.so", lambda arch: library(arch, kind=1)),
+        also=("not-loadable",),
+    ),
+    _defect("pointer file for an extension", "not-an-object", with_file("demo/y.abi3.so", lambda _: b"version https")),
     _defect("firmware", "foreign-object", with_file("demo/fw.elf", lambda arch: library(arch, machine=83))),
     _defect("fixed addresses in a library", "not-shared", with_file("demo/y.so", lambda arch: library(arch, kind=2))),
     _defect(

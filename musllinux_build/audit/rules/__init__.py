@@ -15,6 +15,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     objects.hazards,
     objects.relocations,
     objects.structure,
+    objects.shapes,
     objects.processors,
     objects.programs,
     libraries.needs,

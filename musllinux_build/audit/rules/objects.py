@@ -19,6 +19,8 @@ from musllinux_build.wheel.layout import OUTSIDE
 SOFT_FLOAT = 0x200
 """EF_ARM_ABI_FLOAT_SOFT (ELF for the Arm Architecture, "File header")."""
 SHARED_NAME = re.compile(r"\.so(?:\.|$)")
+EXTENSION_NAME = re.compile(r"\.(?:cpython-3\d+[a-z]*-[A-Za-z0-9_-]+|abi3t?)\.so$")
+LIBRARY_NAME = re.compile(r"\.so(?:\.[0-9]+)*$")
 SMALLEST_PAGE = 4096
 LARGE_PAGES = {Arch.AARCH64, Arch.PPC64LE}
 """Their kernels are built with pages of up to 64 KiB."""
@@ -211,6 +213,29 @@ def structure(subject: Subject) -> Iterator[Finding]:
                 evidence=f"page size {facts.page_size}",
                 remedy="Link it with -z max-page-size=65536",
                 chain=subject.chain(path),
+            )
+
+
+def shapes(subject: Subject) -> Iterator[Finding]:
+    """What is called like an extension or a library is an object that can be loaded."""
+    objects = subject.inventory.objects
+    for path, member in sorted(subject.inventory.members.items()):
+        facts, name = objects.get(path), posixpath.basename(path)
+        if facts is None and EXTENSION_NAME.search(name):
+            yield finding(
+                "not-an-object",
+                file=member,
+                message="has the suffix of an extension module and is no ELF file",
+                evidence=name,
+                remedy="Build the wheel again where the real file is (a pointer of version control?)",
+            )
+        elif facts and not facts.is_dynamic and facts.fits(subject.arch.row.elf) and LIBRARY_NAME.search(name):
+            yield finding(
+                "no-dynamic-section",
+                file=facts.path,
+                message="is called like a library and has no dynamic section: musl does not load it",
+                evidence="PT_DYNAMIC",
+                remedy="Link it with -shared",
             )
 
 
