@@ -26,15 +26,33 @@ from musllinux_build.tarstream import tar_of
 
 INTERNAL = "/opt/_internal"
 # Installed modules are imported as a user would; every library is also loaded with all its symbols bound, because a
-# package may catch the ImportError of its own extension.
+# package may catch the ImportError of its own extension. That is done as an import does it, holding the GIL (which
+# ctypes.CDLL gives up), and in a process that then just ends: constructors of C++ extensions call the interpreter, and
+# so do the destructors of one that was opened and never initialised.
 _IMPORT_SCRIPT = """
-import ctypes, importlib, os, sys, sysconfig
+import ctypes, importlib, os, sys, sysconfig, traceback
 modules, libraries = {modules!r}, {libraries!r}
 for name in modules:
     importlib.import_module(name)
-root = sysconfig.get_path("platlib")
-for name in libraries:
-    ctypes.CDLL(os.path.join(root, name), mode=os.RTLD_NOW)
+
+def load():
+    process = ctypes.PyDLL(None)
+    process.dlopen.restype, process.dlopen.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
+    process.dlerror.restype = ctypes.c_char_p
+    for name in libraries:
+        if not process.dlopen(os.fsencode(os.path.join(sysconfig.get_path("platlib"), name)), os.RTLD_NOW):
+            raise OSError(os.fsdecode(process.dlerror()))
+
+child = os.fork()
+if not child:
+    try:
+        load()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+    sys.exit(f"loading the libraries ended with exit status {{status}}; negative: a signal")
 print("imported", *modules, "and loaded", len(libraries), "libraries on musl")
 """
 
