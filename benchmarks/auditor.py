@@ -90,8 +90,7 @@ class Bench:
         return [str(self.reference / "bin/python"), str(self.reference / "bin/auditwheel"), *arguments]
 
     def alternate(self, ours: Callable[[], Run], theirs: Callable[[], Run]) -> tuple[list[Run], list[Run]]:
-        """One run of each to warm up, and then in turn."""
-        ours(), theirs()
+        """Runs of each in turn."""
         pairs = [(ours(), theirs()) for _ in range(self.rounds)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -193,7 +192,9 @@ def main() -> None:
     bench = Bench(arguments.directory.resolve(), arguments.rounds)
     inputs = [item for item in prepare(bench.directory) if not arguments.only or item.name in arguments.only]
     shows, repairs = [], []
+    bench.show(inputs[0]), bench.repair(inputs[0])  # byte code is compiled, and the tools are in the page cache
     for item in inputs:
+        inflate_and_hash(item.wheel), inflate_and_hash(item.bare)  # so are the wheels
         shows.append(bench.show(item))
         print(shows[-1].line("show"), flush=True)
         repairs.append(bench.repair(item))

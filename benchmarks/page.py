@@ -65,8 +65,8 @@ def write_page(
     lines = [
         "# The auditor beside auditwheel 6.8.2",
         "",
-        f"Written by `make bench-auditor` on {today}: {machine}. Whole processes, {rounds} runs of each in turn after one",
-        "to warm up, medians of the wall time, the largest peak memory (ru_maxrss). The wheels are the published ones for",
+        f"Written by `make bench-auditor` on {today}: {machine}. Whole processes, {rounds} runs of each in turn with warm",
+        "caches, medians of the wall time, the largest peak memory (ru_maxrss). The wheels are the published ones for",
         "musllinux_1_2_x86_64; for `repair` their grafted libraries were taken out into a directory first, and both tools",
         "deflate at level 6.",
         "",

@@ -1,10 +1,12 @@
 import struct
+import zipfile
 from io import BytesIO
 
 import pytest
 
 from musllinux_build.errors import WheelError
 from musllinux_build.wheel.archive import Limits, read_archive
+from musllinux_build.wheel.writer import Packed, write_archive
 
 pytestmark = pytest.mark.slow
 
@@ -30,3 +32,13 @@ def test_more_than_65535_members() -> None:
     assert len(read_archive(out.getvalue(), "x.whl").members) == 66_000
     with pytest.raises(WheelError, match="66000 members"):
         read_archive(out.getvalue(), "x.whl", Limits(members=65_999))
+
+
+def test_more_than_65535_members_are_written_as_they_are_read() -> None:
+    members = (
+        Packed(name=str(index), method=0, crc=0, size=0, content=b"", executable=False) for index in range(66_000)
+    )
+    data = b"".join(bytes(chunk) for chunk in write_archive(members))
+    assert len(read_archive(data, "x.whl").members) == 66_000
+    with zipfile.ZipFile(BytesIO(data)) as theirs:
+        assert len(theirs.infolist()) == 66_000
