@@ -25,8 +25,6 @@ from musllinux_build.errors import RepairError
 from musllinux_build.wheel.assemble import Product
 
 Content = bytes | bytearray
-Made = tuple[Content, ElfFacts | None]
-"""A content and the facts read from it."""
 Patcher = Callable[[bytearray, ElfEdit], bytes | bytearray]
 """Applies an edit to an object; raises RepairError when it cannot. The same input must give the same bytes.
 
@@ -90,15 +88,19 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """One object after its edit; how to make it again, and of a library what is said about it."""
+    """One object after its edit, and how to make it again.
+
+    Of a library it is known what it was made from and what became of it.
+    """
 
     object: Object
     name: str
     edit: ElfEdit
-    make: Callable[[], Made]
+    make: Callable[[], Content]
     size: int = 0
     sha256: str = ""
     source: Source | None = None
+    facts: ElfFacts | None = None
 
     @property
     def member(self) -> str:
@@ -139,8 +141,12 @@ def apply_graft(plan: GraftPlan, contents: Contents, patch: Patcher, distributio
 
 def _product(result: _Result, contents: Contents, facts: dict[str, ElfFacts]) -> Product:
     def make() -> Content:
-        content, found = result.make()
-        if result.sha256 and hashlib.sha256(content).hexdigest() != result.sha256:
+        content = result.make()
+        if not result.sha256:
+            found = _check(result.object, content, result.edit)
+        elif hashlib.sha256(content).hexdigest() == result.sha256:
+            found = result.facts
+        else:
             raise RepairError(
                 f"{result.object.facts.path} has changed meanwhile",
                 resolution="Do not change the root during a repair.",
@@ -181,19 +187,26 @@ def _edit_of(found: Object, soname: str | None, names: Mapping[str, str]) -> Elf
 def _edit_alone(found: Object, names: Mapping[str, str], contents: Contents, patch: Patcher) -> _Result:
     """An object whose name does not depend on its bytes: only what is told of a library needs them now."""
     edit = _edit_of(found, None, names)
-    make = partial(_make, found, (edit,), edit, contents, patch)
+    make = partial(_make, found, (edit,), contents, patch)
     result = _Result(object=found, name=names[found.key], edit=edit, make=make)
-    return _described(result, contents) if _is_library(result) else result
+    if not _is_library(result):
+        return result
+    return _described(result, _source(found, _take(found, contents)), make())
 
 
 def _edit_group(group: tuple[Object, ...], names: dict[str, str], contents: Contents, patch: Patcher) -> list[_Result]:
     """A group's objects with their final names, which are put into ``names``."""
     stand_ins = {found.key: found.named(f"{index:0{HASH_DIGITS}d}") for index, found in enumerate(group)}
     first = {found.key: _edit_of(found, stand_ins[found.key], names | stand_ins) for found in group}
-    joint = hashlib.sha256()
+    joint, sources, held = hashlib.sha256(), {}, None
     for found in group:
-        edit = first[found.key]
-        joint.update(hashlib.sha256(_make(found, (edit,), edit, contents, patch)[0]).digest())
+        content = _take(found, contents)
+        sources[found.key] = _source(found, content)
+        edited = _edited(found, content, (first[found.key],), patch)
+        joint.update(hashlib.sha256(edited).digest())
+        # Nearly every group is one library, which then needs only its name.
+        held = edited if len(group) == 1 and isinstance(edited, bytearray) else None
+        del content, edited
     for index, found in enumerate(group):
         own = joint.copy()
         own.update(str(index).encode())
@@ -201,36 +214,45 @@ def _edit_group(group: tuple[Object, ...], names: dict[str, str], contents: Cont
     renames = tuple((stand_ins[found.key], names[found.key]) for found in group)
     results = []
     for found in group:
-        whole = _edit_of(found, names[found.key], names)
-        edits = (first[found.key], ElfEdit(soname=names[found.key], needed=renames))
-        make = partial(_make, found, edits, whole, contents, patch)
-        results.append(_described(_Result(object=found, name=names[found.key], edit=whole, make=make), contents))
+        name = names[found.key]
+        last = ElfEdit(soname=name, needed=renames)
+        make = partial(_make, found, (first[found.key], last), contents, patch)
+        result = _Result(object=found, name=name, edit=_edit_of(found, name, names), make=make)
+        results.append(_described(result, sources[found.key], make() if held is None else patch(held, last)))
     return results
 
 
-def _make(found: Object, edits: tuple[ElfEdit, ...], whole: ElfEdit, contents: Contents, patch: Patcher) -> Made:
-    """The content of an object after ``edits``, which together must come to ``whole``."""
+def _make(found: Object, edits: tuple[ElfEdit, ...], contents: Contents, patch: Patcher) -> Content:
+    """The content of an object after ``edits``."""
+    return _edited(found, _take(found, contents), edits, patch)
+
+
+def _edited(found: Object, content: Content, edits: tuple[ElfEdit, ...], patch: Patcher) -> Content:
     # What is dropped goes before the edits, so that nothing is put behind it, and after, because an edit leaves tails.
-    content: Content = _take(found, contents)
     if found.mend.strip:
         content = strip_elf(bytes(content))
     if edits == (ElfEdit(),):
-        return content, read_elf(content, found.facts.path)
+        return content
     for edit in edits:
         content = patch(content if isinstance(content, bytearray) else bytearray(content), edit)
-    after = check_edit(found.facts, read_elf(content, found.facts.path), whole)
-    if not found.mend.strip:
-        return content, after
-    content = strip_elf(bytes(content))
-    return content, read_elf(content, found.facts.path)
+    return strip_elf(bytes(content)) if found.mend.strip else content
 
 
-def _described(result: _Result, contents: Contents) -> _Result:
+def _check(found: Object, content: Content, edit: ElfEdit) -> ElfFacts | None:
+    """The facts of ``content``, which is the object after ``edit`` and nothing else."""
+    facts = read_elf(content, found.facts.path)
+    return facts if edit == ElfEdit() else check_edit(found.facts, facts, edit)
+
+
+def _source(found: Object, content: Content) -> Source:
+    return Source.of(found.source or found.member or "", content)
+
+
+def _described(result: _Result, source: Source, content: Content) -> _Result:
     """``result`` with what is told of a library: where it is from, and what became of it."""
-    found = result.object
-    source = Source.of(found.source or found.member or "", _take(found, contents))
-    content, _ = result.make()
-    return replace(result, size=len(content), sha256=hashlib.sha256(content).hexdigest(), source=source)
+    facts = _check(result.object, content, result.edit)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return replace(result, size=len(content), sha256=sha256, source=source, facts=facts)
 
 
 def _is_library(result: _Result) -> bool:
