@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
-ROOM: Final = 12 << 20
+ROOM: Final = 8 << 20
 """Bytes that pieces may hold together, unless one alone needs more."""
 HANDFUL: Final = 1 << 18
 """Small pieces are taken so many bytes at a time: the interpreter's lock changes hands less often."""
