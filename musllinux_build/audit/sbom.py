@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 
 from musllinux_build import __version__
 from musllinux_build.apkdb import ApkDatabase, Owned
+from musllinux_build.audit.naming import unhashed_name
 from musllinux_build.tags import WheelName
 
 SBOM_NAME = "sboms/musllinux-build.cdx.json"
@@ -124,7 +125,7 @@ def _component(library: Bundled, database: ApkDatabase) -> Mapping[str, object]:
     shown = library.source.path if owned or is_member else posixpath.basename(library.source.path)
     properties = {"path": library.member, "soname": library.soname, "source": shown}
     if owned is None:
-        properties["unowned"] = "true"
+        properties["from-the-wheel" if is_member else "unowned"] = "true"
     elif owned.sha1 and owned.sha1 != library.source.sha1:
         properties["differs-from-package"] = "true"
     return {
@@ -134,7 +135,7 @@ def _component(library: Bundled, database: ApkDatabase) -> Mapping[str, object]:
         "evidence": {"occurrences": [{"location": library.member}]},
         "pedigree": {
             "ancestors": [{**about, "hashes": [{"alg": "SHA-256", "content": library.source.sha256}]}],
-            "notes": "Its dynamic section was edited to be found under its name in the wheel.",
+            "notes": "Its dynamic section was edited, so that musl finds and loads it where it is in the wheel.",
         },
         "properties": [{"name": f"{PROPERTY}:{key}", "value": _clean(value)} for key, value in properties.items()],
     }
@@ -152,8 +153,8 @@ def _identity(name: str, version: str, owned: Owned | None, database: ApkDatabas
 
 
 def _plain_name(library: Bundled) -> str:
-    """``libyaml`` of ``libyaml-0.so.2``: all that is known of a library that no package owns."""
-    file_name = posixpath.basename(library.source.path)
+    """``libyaml-0`` of ``libyaml-0.so.2``, without a tool's hash: all that is known of what no package owns."""
+    file_name = unhashed_name(posixpath.basename(library.source.path))
     return file_name.partition(".so")[0] or file_name
 
 

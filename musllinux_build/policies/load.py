@@ -36,6 +36,7 @@ class SymbolTable:
     oldest: MuslVersion
     removed: Mapping[str, MuslVersion] = field(default_factory=dict)
     features: Mapping[str, MuslVersion] = field(default_factory=dict)
+    _provided: dict[MuslVersion, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def check_known(self, floor: MuslVersion) -> None:
         """Refuse a floor that nothing is recorded of.
@@ -55,7 +56,9 @@ class SymbolTable:
 
     def provided_at(self, floor: MuslVersion) -> frozenset[str]:
         """The symbols a library can bind to on every musl from ``floor`` on."""
-        return frozenset(name for name, version in self.since.items() if version <= floor)
+        if floor not in self._provided:
+            self._provided[floor] = frozenset(name for name, version in self.since.items() if version <= floor)
+        return self._provided[floor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,19 @@ import io
 import json
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
 from musllinux_build.apkdb import NO_DATABASE, ApkDatabase, read_database
-from musllinux_build.audit.sbom import sbom_json
+from musllinux_build.arch import Arch
+from musllinux_build.audit.repair import repair_wheel
+from musllinux_build.audit.sbom import SBOM_NAME, sbom_json
+from tests.unit.auditing import extension, module_name, put_wheel
 from tests.unit.test_sbom import INSTALLED, LIBRARIES, WHEEL, bundled, database
 
 LAB = Path(os.environ.get("MUSLLINUX_LAB") or Path(__file__).parents[3] / "shared")
@@ -65,3 +70,26 @@ def test_real_roots(archive: Path) -> None:
     content = sbom_json(WHEEL, [bundled("d.libs/libcrypto.so", path, b"")], base, epoch=1)
     assert faults(content) is None
     assert f"distro=alpine-{base.branch}" in content.decode()
+
+
+@pytest.mark.skipif(not ROOTS, reason="the lab folder is not there")
+@pytest.mark.parametrize(
+    "archive", [path for path in ROOTS if "-3.20" in path.name or "-3.13" in path.name], ids=lambda path: path.name
+)
+def test_a_repair_with_a_real_root(archive: Path, tmp_path: Path) -> None:
+    name = archive.name.removesuffix(".tar.gz").rsplit("-", 1)[1]
+    arch = next(arch for arch in Arch if arch.row.libc_soname == f"libc.musl-{name}.so.1")
+    sysroot = ArchiveSysroot(archive)
+    crypto = next(name for name in sysroot.names("/lib") if name.startswith("libssl.so."))
+    module = extension(arch, needed=[crypto, "libz.so.1"], undefined=["SSL_new", "inflate"])
+    wheel = put_wheel(tmp_path, {module_name(arch): module}, arch)
+    report = repair_wheel(wheel, tmp_path / "out", sysroot=sysroot, epoch=1700000000)
+    with zipfile.ZipFile(report.path) as members:
+        content = members.read(f"demo-1.0.dist-info/{SBOM_NAME}")
+    assert faults(content) is None
+    document = json.loads(content)
+    names = {row["purl"].partition("@")[0].removeprefix("pkg:apk/alpine/") for row in document["components"]}
+    assert {name.rstrip("0123456789.") for name in names} == {"libssl", "libcrypto", "zlib"}
+    assert all(row["licenses"] for row in document["components"])
+    # What was grafted is what the package installed.
+    assert not any("differs" in row["name"] for each in document["components"] for row in each["properties"])
