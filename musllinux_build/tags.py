@@ -59,6 +59,8 @@ class WheelName:
         pythons, abis, platforms = (tuple(sorted(set(part.lower().split(".")))) for part in parts[2:])
         if len(pythons) * len(abis) * len(platforms) > MOST_TAGS:
             raise _not_a_name(filename, f"its tags stand for more than {MOST_TAGS}")
+        if any(python[0].isdigit() for python in pythons):
+            raise _not_a_name(filename, "a Python tag begins with a digit, as only a build number does")
         return cls(
             distribution=parts[0],
             version=parts[1],

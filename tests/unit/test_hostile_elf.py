@@ -240,3 +240,15 @@ def test_every_cut_of_an_object_is_refused_or_read(arch: Arch) -> None:
     )
     told = {outcome(content[:size]) for size in range(4, len(content), 3)}
     assert all(text.startswith("x: ") for text in told - {"read"})
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+def test_section_headers_outside_the_file_are_left_where_they_are(arch: Arch) -> None:
+    wide, order = arch.row.elf.bits == 64, arch.row.elf.order
+    content = bytearray(build(Obj(arch=arch, soname="a", exports=["f"])))
+    place = slice(40, 48) if wide else slice(32, 36)
+    content[place] = ((1 << 8 * (place.stop - place.start)) - 2).to_bytes(place.stop - place.start, order)
+    edited = edit_elf(bytes(content), ElfEdit(soname="b" * 200, needed=(), add_needed=("libnew.so",)), "x")
+    facts = read_elf(bytes(edited), "x")
+    assert facts
+    assert facts.soname == "b" * 200

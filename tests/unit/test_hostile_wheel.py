@@ -174,6 +174,7 @@ FILENAMES = {
     "parent": "..-1.0-py3-none-any.whl",
     "escape in a build": "d-1.0-1\x1b-py3-none-any.whl",
     "escape in a variant": "d-1.0-py3-none-any-x\x1b.whl",
+    "a tag that sorts to a build number": "d-1.0-cp31.0-cp313-cp313-any.whl",
     "empty tags": "d-1.0-py3..py2-none-any.whl",
     "long": "d" * 600 + "-1.0-py3-none-any.whl",
     "slow version": "d-" + "1.0" + "." * 200 + "-py3-none-any.whl",
