@@ -161,7 +161,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.again:
         watch_for_hangs()
-        TARGETS[arguments.again.name.partition("-")[0]].run(load(arguments.again), Path(tempfile.mkdtemp()))
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                TARGETS[arguments.again.name.partition("-")[0]].run(load(arguments.again), Path(place))
+            except MusllinuxBuildError as error:
+                print(f"refused: {error.brief}")
         return 0
     started = time.monotonic()
     total = fuzz(arguments)
