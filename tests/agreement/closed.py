@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from musllinux_build.audit.catalogue import CATALOGUE
+from musllinux_build.audit.catalogue import CATALOGUE, RULES
 from musllinux_build.audit.verdict import Finding
 from musllinux_build.policies.evidence import Evidence, parse_history
 from tests.agreement.compare import Cell
@@ -20,12 +20,10 @@ REASONS = {
     "pointers meanwhile.",
     "symbol carried early": "This Alpine's musl carries a symbol of a later musl; the promise is to every distribution "
     "of the series.",
-    "libz.so.1 of the system": "Alpine has libz.so.1 in every root; no standard says that others do; an option "
-    "allows it.",
-    "ifunc unused": "An indirect function is exported and nothing in the wheel asks for it; whoever does fails.",
-    "another promise": "Rules of the catalogue about installing, importing or promises (may_load in "
-    "musllinux_build/audit/catalogue.py), not about the loader.",
+    **{rule.id: rule.summary for rule in RULES if rule.may_load},
 }
+"""The rows: three about what Alpine's musl has before others, and the rules of the catalogue that are not about the
+loader, or about what it does not check."""
 
 
 def excuse(finding: Finding, cell: Cell) -> str | None:
@@ -35,11 +33,7 @@ def excuse(finding: Finding, cell: Cell) -> str | None:
         return "relr applied early" if applies_relr(cell.release) else "relr unused at load"
     if finding.rule == "symbol-too-new" and finding.evidence in evidence.exports:
         return "symbol carried early"
-    if finding.rule == "library-not-found" and finding.evidence == "libz.so.1":
-        return "libz.so.1 of the system"
-    if finding.rule == "ifunc":
-        return "ifunc unused"
-    return "another promise" if CATALOGUE[finding.rule].may_load else None
+    return finding.rule if CATALOGUE[finding.rule].may_load else None
 
 
 def excuses(cell: Cell) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from musllinux_build.arch import Arch
+from musllinux_build.tags import WheelName, named_arch
 from tests.agreement.closed import REASONS, excuses
 from tests.agreement.compare import Cell
 from tests.agreement.loaders import CALLED_PYTHON, Release
@@ -67,7 +68,7 @@ class Sum:
 def document(results: Results) -> str:
     """docs/agreement.md."""
     parts = [HEAD, "## Counts\n\n", _counts(results), "\n## Refused, and loads: the closed list\n\n"]
-    parts += [_closed(results.cells), _disagreements(results), _repaired(results)]
+    parts += [CLOSED, _closed(results), _disagreements(results), _repaired(results)]
     for arch in Arch:
         mine = [cell for cell in results.published if cell.release.arch is arch and not cell.object]
         if mine:
@@ -90,15 +91,22 @@ def _repaired(results: Results) -> str:
         f"{len(wheels) - len(failed)} load completely ({len(objects)} objects) on every release from that one on.\n"
         f"{len(results.unrepaired)} cannot be repaired:\n\n"
     )
-    return "".join(
-        [
-            "\n## After `audit repair`\n\n",
-            told,
-            *(f"- {_short(name)}: {why}\n" for name, why in sorted(results.unrepaired.items())),
-        ]
-    )
+    why = [f"- {_short(name)}, {arch_of(name)}: {reason}\n" for name, reason in sorted(results.unrepaired.items())]
+    return "".join(["\n## After `audit repair`\n\n", told, *why])
 
 
+def arch_of(name: str) -> str:
+    """The architecture in a wheel's file name."""
+    arch = named_arch(WheelName.parse(name))
+    return arch.value if arch else "?"
+
+
+CLOSED = """\
+A refusal of what loads is right only for a reason of this list (`tests/agreement/closed.py`): three about what Alpine
+carries before a release of musl has it, and the rules of the catalogue that are about installing, importing or promises
+or about what musl's loader does not check (`may_load` in `musllinux_build/audit/catalogue.py`).
+
+"""
 LEGEND = """\
 Each field: ✓ we call it fine and all of it loads; ✗ we refuse it and something does not load; (✗) we refuse it by the
 closed list and it loads. After the mark, the rules that refuse.
@@ -132,7 +140,10 @@ def _counts(results: Results) -> str:
             len(total.unsound),
         ]
         lines.append(f"| {title} | {' | '.join(map(str, numbers))} |\n")
-    lines.append("\nA cell is one object, or one wheel as a whole, on one release of Alpine.\n")
+    lines.append(
+        "\nA cell is one object, or one wheel as a whole, on one release of Alpine. Objects are opened alone, too: a "
+        "library that finds what it needs by the search path of its user alone fails then, and is refused.\n"
+    )
     called = sum(cell.outcome.number == CALLED_PYTHON and bool(cell.object) for cell in results.cells)
     lines.append(
         f"\nLoaded until a constructor called the interpreter, which was not there: {called} of these cells.\n"
@@ -140,15 +151,21 @@ def _counts(results: Results) -> str:
     return "".join(lines)
 
 
-def _closed(cells: Iterable[Cell]) -> str:
-    found: Counter[str] = Counter()
-    rules: dict[str, set[str]] = {}
-    for cell in cells:
-        for row in (excuses(cell) or ()) if cell.refused_and_loads else ():
-            found[row] += 1
-            rules.setdefault(row, set()).update(cell.said.rules)
-    lines = ["| Row | Cells | Why |\n|---|--:|---|\n"]
-    lines += [f"| {row} | {found[row]} | {why} |\n" for row, why in REASONS.items()]
+def _closed(results: Results) -> str:
+    def count(cells: Iterable[Cell]) -> Counter[str]:
+        return Counter(row for cell in cells if cell.refused_and_loads for row in excuses(cell) or ())
+
+    published, others = count(results.published), count((*results.repaired, *results.made))
+    lines = [
+        "| Row | Cells of published wheels | Cells of the rest | Why, or what the rule finds |\n|---|--:|--:|---|\n"
+    ]
+    lines += [
+        f"| {row} | {published[row]} | {others[row]} | {why} |\n"
+        for row, why in REASONS.items()
+        if published[row] or others[row]
+    ]
+    unused = [row for row in REASONS if not published[row] and not others[row]]
+    lines.append(f"\nRows that no cell needed: {', '.join(unused) or 'none'}.\n")
     return "".join(lines)
 
 
