@@ -166,4 +166,4 @@ def interposition(subject: Subject) -> Iterator[Finding]:
 def _shared_names(subject: Subject, facts: ElfFacts) -> list[str]:
     if facts.is_program or "__libc_start_main" in facts.exports:
         return []
-    return sorted(name for name in facts.exports & subject.table.since.keys() if not name.startswith("_"))
+    return sorted(name for name in facts.exports.intersection(subject.table.since) if not name.startswith("_"))
