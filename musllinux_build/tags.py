@@ -96,7 +96,7 @@ class WheelName:
     def same_project(self, other: str) -> bool:
         """Whether ``other``, the stem of a ``.dist-info`` directory, means this distribution and version."""
         name, _, version = other.partition("-")
-        if not version or _normalized(name) != _normalized(self.distribution):
+        if not version or normalized(name) != normalized(self.distribution):
             return False
         return version.replace("_", "+").lower() == self.version.replace("_", "+").lower()
 
@@ -167,6 +167,7 @@ def _not_a_name(filename: str, why: str) -> WheelError:
     )
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
+    """A project's name in the one spelling of PEP 503."""
     # packaging.utils does the same and takes longer to import than a small wheel takes to audit.
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -12,20 +12,16 @@ import hashlib
 import json
 import posixpath
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-from packaging.utils import canonicalize_name
-
 from musllinux_build import __version__
 from musllinux_build.apkdb import ApkDatabase, Owned
 from musllinux_build.audit.naming import unhashed_name
-from musllinux_build.tags import WheelName
+from musllinux_build.tags import WheelName, normalized
 
 SBOM_NAME = "sboms/musllinux-build.cdx.json"
 """Below the ``.dist-info`` directory. Other tools' documents beside it are theirs and stay as they are."""
@@ -101,7 +97,7 @@ def sbom_json(
     }
     content = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
     # RFC 4122's version 5 is a name-based one; the name here is the document.
-    document["serialNumber"] = f"urn:uuid:{uuid.UUID(bytes=content[:16], version=5)}"
+    document["serialNumber"] = f"urn:uuid:{_uuid(content[:16])}"
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -160,6 +156,9 @@ def _plain_name(library: Bundled) -> str:
 
 def _license(text: str) -> Mapping[str, object]:
     """An SPDX expression as such, anything else as a name."""
+    # Its table of licences takes longer to import than a small wheel takes to repair.
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression  # noqa: PLC0415
+
     try:
         expression = canonicalize_license_expression(text) if text.count("(") <= MOST_PARENTHESES else None
     except InvalidLicenseExpression:
@@ -205,10 +204,18 @@ def _package_purl(owned: Owned, database: ApkDatabase) -> str:
 
 
 def _wheel_purl(wheel: WheelName) -> str:
-    name, version = canonicalize_name(wheel.distribution), quote(wheel.version.replace("_", "+"), safe="")
+    name, version = normalized(wheel.distribution), quote(wheel.version.replace("_", "+"), safe="")
     return f"pkg:pypi/{quote(name, safe='')}@{version}?file_name={quote(str(wheel), safe='')}"
 
 
 def _clean(text: str) -> str:
     """``text`` as JSON can carry it: bytes that were no UTF-8 are shown in hexadecimal."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _uuid(content: bytes) -> str:
+    """The UUID of version 5 with these bits (RFC 9562, 5.5)."""
+    bits = bytearray(content)
+    bits[6], bits[8] = bits[6] & 0x0F | 0x50, bits[8] & 0x3F | 0x80
+    text = bits.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
