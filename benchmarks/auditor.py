@@ -177,7 +177,7 @@ def machine() -> str:
     load = Path("/proc/loadavg").read_text().split()[0]
     return (
         f"{len(os.sched_getaffinity(0))} cores ({model.partition(': ')[2] or platform.machine()}), "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {find_codec().name}, "
+        f"{platform.system()}, Python {platform.python_version()}, {find_codec().name}, "
         f"load {load} at the end"
     )
 
