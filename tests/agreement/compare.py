@@ -60,7 +60,7 @@ def compare(subjects: Mapping[str, Examined], benches: Mapping[Release, Bench], 
     for release, outcomes in zip(benches, all_outcomes, strict=True):
         left = iter(outcomes)
         for name, examined in subjects.items():
-            found = {path: next(left) for path in sorted(examined.objects)}
+            found = {path: next(left) for path in examined.objects}
             cells += _cells(name, examined, alone[name], release, found)
     return tuple(cells)
 
@@ -70,7 +70,7 @@ def _placed(subjects: Mapping[str, Examined]) -> Iterator[tuple[str, Examined]]:
 
 
 def _arguments(examined: Examined, place: str) -> list[str]:
-    kinds = ((path, "x" if path in examined.programs else "d") for path in sorted(examined.objects))
+    kinds = ((path, "x" if path in examined.programs else "d") for path in examined.objects)
     return [f"p:/{place}/{PYTHON}", *(f"{kind}:/{place}/{_relative(path)}" for path, kind in kinds)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from musllinux_build.audit.needs import find_needs
 from musllinux_build.audit.subject import Inventory, Subject, make_lookup, take_inventory
 from musllinux_build.audit.verdict import Finding, Severity
 from musllinux_build.elf.closure import World, resolve
-from musllinux_build.elf.facts import ElfFacts, ElfKind
+from musllinux_build.elf.facts import ElfKind
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.layout import is_of_wheel, shown_path
@@ -44,17 +43,26 @@ class Examined:
     programs: frozenset[str]
     unopened: frozenset[str]
     """Files that we say nothing opens: firmware and the like, of another machine and under no library's name."""
+    pretenders: frozenset[str]
+    """Files that we say are no objects and yet are opened as extensions."""
 
     @property
     def arch(self) -> Arch:
         return self.subject.arch
 
     @property
-    def objects(self) -> Mapping[str, ElfFacts]:
-        """What a loader may be given: no relocatable files, no core dumps, no firmware."""
-        kinds = {ElfKind.SHARED, ElfKind.EXECUTABLE}
-        found = self.subject.inventory.objects.items()
-        return {path: facts for path, facts in found if facts.kind in kinds and facts.path not in self.unopened}
+    def objects(self) -> tuple[str, ...]:
+        """What a loader may be given, sorted: no core dumps, no firmware, no object files under names of their own.
+
+        A file under the name of an extension is given to it, whatever it is.
+        """
+        inventory, loadable = self.subject.inventory, {ElfKind.SHARED, ElfKind.EXECUTABLE}
+        found = {
+            path
+            for path, facts in inventory.objects.items()
+            if (facts.kind in loadable or ".so" in posixpath.basename(path)) and facts.path not in self.unopened
+        }
+        return tuple(sorted(found | {path for path in inventory.members if shown_path(path) in self.pretenders}))
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -69,9 +77,9 @@ class Examined:
         """The wheel as if nothing but the object at ``path`` were opened from outside."""
         subject = self.subject
         world = World(arch=subject.arch, lookup=make_lookup(subject.inventory, None), is_own=is_of_wheel)
-        facts = subject.inventory.objects[path]
-        follows = facts.is_dynamic and facts.fits(subject.arch.row.elf)
-        closure = resolve({path: facts} if follows else {}, world)
+        facts = subject.inventory.objects.get(path)
+        follows = facts is not None and facts.is_dynamic and facts.fits(subject.arch.row.elf)
+        closure = resolve({path: facts} if facts is not None and follows else {}, world)
         return replace(subject, closure=closure, needs=find_needs(subject.table, closure))
 
     def judge_object(self, path: str, alone: Subject, floor: MuslVersion) -> Said:
@@ -91,8 +99,15 @@ def examine_wheel(content: bytes, filename: str) -> Examined:
         sysroot=None,
         may_graft=False,
     )
-    unopened = frozenset(item.file for item in judge(subject, policy).findings if item.rule == "foreign-object")
-    return Examined(wheel=wheel, subject=subject, policy=policy, programs=_programs(inventory), unopened=unopened)
+    findings = judge(subject, policy).findings
+    return Examined(
+        wheel=wheel,
+        subject=subject,
+        policy=policy,
+        programs=_programs(inventory),
+        unopened=frozenset(item.file for item in findings if item.rule == "foreign-object"),
+        pretenders=frozenset(item.file for item in findings if item.rule == "not-an-object"),
+    )
 
 
 def examine_file(path: Path) -> Examined:
