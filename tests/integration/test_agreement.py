@@ -33,5 +33,5 @@ def test_what_we_say_is_what_loaders_do(docker: DockerEngine, arch: Arch) -> Non
     # Both outcomes occur for both, else the comparison would show nothing.
     for cells in (results.published, results.made):
         assert {cell.outcome.loads for cell in cells if cell.agrees} == {True, False}
-    assert {cell.outcome.loads for cell in results.repaired} <= {True}
-    assert bool(results.repaired) == (arch is not Arch.S390X)
+    # Every architecture of PART has a wheel that a repair mends.
+    assert {cell.outcome.loads for cell in results.repaired if not cell.object} == {True}
