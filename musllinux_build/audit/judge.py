@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.needs import find_needs
@@ -14,10 +15,12 @@ from musllinux_build.elf.closure import Outcome
 from musllinux_build.errors import PureProjectError, UsageError, WheelError
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
-from musllinux_build.ports import Sysroot
 from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.source import opened
+
+if TYPE_CHECKING:  # a protocol, named in annotations alone
+    from musllinux_build.ports import Sysroot
 
 DEFAULT_POLICY = Policy.MUSLLINUX_1_2
 SEVERITIES = tuple(Severity)

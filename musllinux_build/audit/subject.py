@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.needs import Needs
@@ -13,11 +14,13 @@ from musllinux_build.elf.reader import MAGIC, read_elf
 from musllinux_build.errors import WheelError
 from musllinux_build.policies.load import SymbolTable
 from musllinux_build.policy import MuslVersion
-from musllinux_build.ports import Sysroot
 from musllinux_build.tags import WheelName
 from musllinux_build.wheel.contents import Scratch, Wheel
 from musllinux_build.wheel.crew import cores, share
 from musllinux_build.wheel.layout import installed_path, is_of_wheel, shown_path
+
+if TYPE_CHECKING:  # a protocol, named in annotations alone
+    from musllinux_build.ports import Sysroot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
-from musllinux_build.wheel.writer import EARLIEST
 
 WHEELS = click.argument(
     "wheels",
@@ -223,6 +222,8 @@ def parse_epoch(text: str | None) -> int:
     Raises:
         UsageError: SOURCE_DATE_EPOCH is no number.
     """
+    from musllinux_build.wheel.writer import EARLIEST  # noqa: PLC0415 - only for what is written
+
     if not text:
         return EARLIEST
     if not text.isdecimal() or len(text) > 10:

@@ -119,18 +119,15 @@ class StringTable:
         """
         if len(offsets) < MANY_NAMES:
             return frozenset(map(self.name, offsets))
-        if self._known.keys() >= set(offsets):
-            return frozenset(map(self._known.__getitem__, offsets))
-        found, length = set(), 0
-        for offset in offsets:
+        known = self._known
+        plain = known.keys() & offsets
+        found, length = set(map(known.__getitem__, plain)), 0
+        for offset in set(offsets) - plain:
             # A name may be the tail of another one; but when many are, each of them thousands long, that is a bomb.
-            if offset not in self._known:
-                length += len(name := self.name(offset))
-                if length > MOST_SHARING * len(self.content) + LEAST_LENGTH:
-                    raise corrupt(self.path, "its names are much longer together than the table they lie in")
-                found.add(name)
-            else:
-                found.add(self._known[offset])
+            length += len(name := self.name(offset))
+            if length > MOST_SHARING * len(self.content) + LEAST_LENGTH:
+                raise corrupt(self.path, "its names are much longer together than the table they lie in")
+            found.add(name)
         return frozenset(found)
 
     @cached_property

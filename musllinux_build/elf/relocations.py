@@ -45,6 +45,7 @@ def read_relocations(image: ElfImage, tables: Sequence[RelocationTable]) -> Relo
         infos.update(image.column(view, size, 1, entry))
     asked = [info for info in infos if info & mask]
     return Relocations(
-        symbols=frozenset(info >> shift for info in asked if info >> shift),
-        types=frozenset(info & mask for info in asked),
+        # Comprehensions: a generator costs twice as much, and there may be a hundred thousand.
+        symbols=frozenset({info >> shift for info in asked} - {0}),
+        types=frozenset({info & mask for info in asked}),
     )

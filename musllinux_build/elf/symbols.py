@@ -70,13 +70,14 @@ def read_symbols(image: ElfImage, strings: StringTable, tags: DynamicTags, used:
         elif info >> 4 in BINDINGS:
             (weak if info >> 4 == WEAK else undefined).add(rows.names[index])
     strong = strings.names(undefined)
+    ifuncs = any(info in rows.infos for info in IFUNCS)
     return Symbols(
         exports=strings.names(_definitions(rows, hidden)),
         undefined=strong,
         # Another entry of the same name may be weak; one strong reference is enough to fail.
         weak=strings.names(weak) - strong,
-        has_ifunc=any(rows.sections[index] and rows.infos[index] in IFUNCS for index in used),
-        exports_ifunc=any(info in rows.infos for info in IFUNCS)
+        has_ifunc=ifuncs and any(rows.sections[index] and rows.infos[index] in IFUNCS for index in used),
+        exports_ifunc=ifuncs
         and any(section and info in IFUNCS for info, section in zip(rows.infos, rows.sections, strict=True)),
     )
 

@@ -9,7 +9,6 @@ than the member at hand.
 from __future__ import annotations
 
 import stat
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from mmap import mmap
@@ -99,7 +98,7 @@ class Archive:
                     find_codec().inflate(raw, out, member.size)
                 except BadStreamError as reason:
                     refuse(self.label, f"{name!r} does not inflate to what is stated: {reason}")
-            if zlib.crc32(view) != member.crc:
+            if find_codec().crc32(view) != member.crc:
                 refuse(self.label, f"{name!r} differs from its checksum")
 
 

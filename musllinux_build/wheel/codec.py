@@ -42,6 +42,9 @@ class Codec(Protocol):
             BadStreamError: it is no stream, does not hold exactly so many, or has bytes after its end.
         """
 
+    def crc32(self, content: memoryview) -> int:
+        """The checksum that zip archives have (RFC 1952, section 8)."""
+
     def deflate(self, content: Buffer, level: int, spread: Spread) -> Buffer | None:
         """``content`` packed at ``level`` (1 to 9), None when that is no shorter."""
 
@@ -82,6 +85,10 @@ class Zlib:
             raise BadStreamError(str(reason)) from None
         if not inflater.eof or position != size:
             raise BadStreamError("it is cut short")
+
+    def crc32(self, content: memoryview) -> int:
+        """As the protocol says."""
+        return zlib.crc32(content)
 
     def deflate(self, content: Buffer, level: int, spread: Spread) -> Buffer | None:
         """As the protocol says; the blocks of a large content end on a byte and share their windows (RFC 1951, 3.2.4).
@@ -131,6 +138,12 @@ class Libdeflate:
         if result or used.value != len(packed) or made.value != size:
             raise BadStreamError("it is damaged, cut short, too long or has bytes after its end")
 
+    def crc32(self, content: memoryview) -> int:
+        """As the protocol says; a fifth of zlib's time, which counts where there is much to check."""
+        if content.readonly or len(content) <= SMALL:
+            return zlib.crc32(content)
+        return self._free.crc32(0, _pointer(content), len(content))
+
     def deflate(self, content: Buffer, level: int, spread: Spread) -> Buffer | None:  # noqa: ARG002 - one core each
         """As the protocol says. The result of a large content lies in pages of its own, of which few are touched."""
         size = len(content)
@@ -176,6 +189,7 @@ class _Functions(Protocol):
     free_decompressor: Callable[[int], None]
     compress: Callable[..., int]
     decompress: Callable[..., int]
+    crc32: Callable[..., int]
 
 
 class _Table:
@@ -187,6 +201,7 @@ class _Table:
     free_decompressor: Callable[[int], None]
     compress: Callable[..., int]
     decompress: Callable[..., int]
+    crc32: Callable[..., int]
 
 
 def _functions(library: ctypes.CDLL) -> _Functions:
@@ -205,6 +220,7 @@ def _functions(library: ctypes.CDLL) -> _Functions:
             (pointer, pointer, size, pointer, size, pointer, pointer),
             ctypes.c_int,
         ),
+        ("crc32", "libdeflate_crc32", (ctypes.c_uint32, pointer, size), ctypes.c_uint32),
     ):
         function = getattr(library, symbol)
         function.argtypes, function.restype = arguments, result

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import mmap as mmap_module
 import posixpath
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import mmap
@@ -27,6 +28,8 @@ from musllinux_build.wheel.record import (
 )
 from musllinux_build.wheel.source import Source
 
+LARGE = 8 << 20
+"""Contents of so many bytes get large pages, and are hashed beside the reading of their facts."""
 LARGEST_TEXT = 64 << 20
 """Of WHEEL and RECORD, in bytes: some hundred thousand rows."""
 
@@ -46,6 +49,9 @@ class Scratch(threading.local):
             yield self._kept
             return
         with mmap(-1, size) as room:
+            if size >= LARGE and hasattr(mmap_module, "MADV_HUGEPAGE"):
+                # Touching a page costs as much as hashing it.
+                room.madvise(mmap_module.MADV_HUGEPAGE)
             yield room
 
 
@@ -102,8 +108,12 @@ class Wheel:
         with scratch.room(size) as room:
             self.archive.read_into(member, room)
             with memoryview(room) as whole, whole[:size] as content:
-                self.check(member, content)
-                yield content
+                if size < LARGE:
+                    self.check(member, content)
+                    yield content
+                else:
+                    with _beside(lambda: self.check(member, content)):
+                        yield content
 
     def check(self, member: str, content: Buffer) -> None:
         """``content`` is what RECORD says of ``member``.
@@ -113,6 +123,30 @@ class Wheel:
         """
         if member in self.record:
             check_content(self.record[member], member, content, self.archive.label)
+
+
+@contextmanager
+def _beside(check: Callable[[], None]) -> Iterator[None]:
+    """``check`` in a thread of its own as long as the context lasts; what it raises is raised, whatever else failed.
+
+    Hashing a large content gives up the interpreter's lock, so its facts can be read meanwhile.
+    """
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if raised:
+            raise raised[0]
 
 
 def read_wheel(data: bytes | memoryview | Source, filename: str, limits: Limits | None = None) -> Wheel:

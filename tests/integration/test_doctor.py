@@ -99,7 +99,8 @@ def test_doctor_is_killed_at_any_moment() -> None:
     whole = time.monotonic() - started
     chance = random.Random(2)
     ended = [kill_after(command, chance.uniform(0, 0.9 * whole), signal.SIGTERM) for _ in range(6)]
-    assert set(ended) <= {143, 0}
+    # The system itself answers a signal that comes before the program has begun.
+    assert set(ended) <= {143, 0, -signal.SIGTERM}
     assert 143 in ended
 
 
