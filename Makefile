@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: bench-auditor demo test unit lint fuzz nightly survey agreement clean
+.PHONY: bench-auditor demo test unit laws lint fuzz nightly survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -20,11 +20,15 @@ demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
 build/pyyaml-$(PYYAML).tar.gz: | $(VENV)/ready
 	$(PYTHON) -m pip download --quiet --no-deps --no-binary=:all: --dest build pyyaml==$(PYYAML)
 
-test: lint unit fuzz
+test: lint unit laws fuzz
 	$(WITH_LAB) $(PYTHON) -m pytest tests/contract tests/integration --durations=10
 
 unit: $(VENV)/ready
 	$(PYTHON) -m pytest -q tests/unit
+
+# What holds for any input: properties, planted defects, hostile archives and objects.
+laws: $(VENV)/ready
+	$(PYTHON) -m pytest -q tests/laws
 
 # Mutated wheels, objects, databases and evidence: docs/fuzz.md.
 COUNT := 20000

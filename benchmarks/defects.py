@@ -114,7 +114,7 @@ def page(rows: Sequence[Row], sound: Row) -> str:
 # Planted defects
 
 Written by `python -m benchmarks.defects`. {len(rows)} classes, {wheels} wheels of six architectures, made from nothing
-but bytes by `tests/defects`; `tests/unit/test_defects.py` holds our column on every run. The reference is auditwheel
+but bytes by `tests/defects`; `tests/laws/test_defects.py` holds our column on every run. The reference is auditwheel
 {VERSION}: its command `show` on the very same files, on an x86_64 host with glibc, where it judges foreign
 architectures, too. A sound wheel is accepted on {sound.accepted} of 6 architectures by the reference, and on all by us.
 
