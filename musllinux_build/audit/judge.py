@@ -17,6 +17,7 @@ from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
 from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
 from musllinux_build.wheel.contents import Wheel, read_wheel
+from musllinux_build.wheel.crew import ROOM
 from musllinux_build.wheel.source import opened
 
 if TYPE_CHECKING:  # a protocol, named in annotations alone
@@ -145,7 +146,7 @@ def judge_wheel(
     """
     with opened(path) as source:
         wheel = read_wheel(source, path.name)
-        inventory = take_inventory(wheel)
+        inventory = take_inventory(wheel, beside=ROOM)
     if inventory.is_pure:
         raise pure_wheel(path.name)
     policies = policies or load_policies()

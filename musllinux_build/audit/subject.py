@@ -73,8 +73,10 @@ class Subject:
         return tuple(shown_path(step) for step in self.closure.chains.get(path, ()))
 
 
-def take_inventory(wheel: Wheel, workers: int | None = None) -> Inventory:
+def take_inventory(wheel: Wheel, workers: int | None = None, *, beside: int = 0) -> Inventory:
     """Read every member once, comparing it with RECORD; on all cores, or ``workers`` of them.
+
+    ``beside`` bytes may be held while the largest member is.
 
     Raises:
         WheelError: a member is not what was recorded, or an ELF object contradicts itself.
@@ -95,7 +97,13 @@ def take_inventory(wheel: Wheel, workers: int | None = None) -> Inventory:
             facts = read_elf(content, members[path]) if content[:4] == MAGIC else None
         return replace(facts, path=shown_path(path)) if facts else None
 
-    every = share(tuple(members), lambda path: wheel.archive.weight(members[path]), examine_member, workers or cores())
+    every = share(
+        tuple(members),
+        lambda path: wheel.archive.weight(members[path]),
+        examine_member,
+        workers or cores(),
+        beside=beside,
+    )
     objects = {path: facts for path, facts in zip(members, every, strict=True) if facts is not None}
     return Inventory(objects=objects, members=members)
 

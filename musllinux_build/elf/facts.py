@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -150,7 +151,8 @@ class ElfFacts:
     @property
     def python_init(self) -> bool:
         """Whether CPython can import it: PEP 489's ``PyInit_``/``PyInitU_`` or PEP 793's ``PyModExport_``."""
-        return _has_init(self.exports)
+        # Nearly always it is called like its file, and the names need not be looked through.
+        return f"PyInit_{posixpath.basename(self.path).partition('.')[0]}" in self.exports or _has_init(self.exports)
 
     def fits(self, identity: ElfIdentity) -> bool:
         """Whether machine, class, byte order and ABI flags are those of ``identity``."""

@@ -2,7 +2,7 @@
 
 Inflating, hashing and deflating large members gives up the interpreter's lock, so threads are enough. The largest
 pieces start first; one that would not fit beside those that run waits, and smaller ones go ahead meanwhile. A piece
-that is larger than the bound runs while no other does.
+that is larger than the bound runs alone, or with what the caller allows beside it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,22 @@ def cores() -> int:
 
 
 def share(
-    pieces: Sequence[Piece], weigh: Callable[[Piece], int], work: Callable[[Piece], Result], workers: int
+    pieces: Sequence[Piece],
+    weigh: Callable[[Piece], int],
+    work: Callable[[Piece], Result],
+    workers: int,
+    *,
+    beside: int = 0,
 ) -> list[Result]:
     """The result of ``work`` for each piece, in order; ``weigh`` tells how many bytes a piece holds while at work.
+
+    ``beside`` bytes of other pieces may be at work while the largest is.
 
     All pieces are done before the error of the first that failed is raised, so that it is the same one every time.
     """
     errors: dict[int, Exception] = {}
     results: dict[int, Result] = {}
-    queue = _Queue([weigh(piece) for piece in pieces])
+    queue = _Queue([weigh(piece) for piece in pieces], beside)
 
     def run() -> None:
         while taken := queue.take():
@@ -61,10 +68,10 @@ def share(
 class _Queue:
     """The pieces that wait, by index, largest first, and the room that is left."""
 
-    def __init__(self, weights: Sequence[int]) -> None:
+    def __init__(self, weights: Sequence[int], beside: int) -> None:
         self._weights = weights
         self._waiting = deque(sorted(range(len(weights)), key=lambda index: (-weights[index], index)))
-        self._room = max(ROOM, max(weights, default=0))
+        self._room = max(ROOM, max(weights, default=0) + beside)
         self._changed = threading.Condition()
         self.most_at_once = max(1, min(len(weights), sum(weights) // HANDFUL))
 

@@ -33,3 +33,17 @@ def test_what_is_held_stays_within_the_room() -> None:
     assert ROOM // 2 < most[0] <= ROOM
     share([2 * ROOM, ROOM // 2, ROOM], lambda size: size, work, 4)
     assert most[0] == 2 * ROOM
+
+
+@pytest.mark.parametrize(("beside", "together"), [(0, False), (ROOM, True)])
+def test_small_pieces_go_beside_the_largest_only_where_that_is_allowed(beside: int, together: bool) -> None:
+    small_done = threading.Event()
+
+    def work(weight: int) -> bool:
+        if weight == ROOM:
+            small_done.set()
+            return True
+        return small_done.wait(5 if beside else 0.2)
+
+    largest, _ = share([4 * ROOM, ROOM], lambda weight: weight, work, 2, beside=beside)
+    assert largest is together
