@@ -84,7 +84,9 @@ def plan_publication(images: Sequence[Image], registry: str, tags: Sequence[str]
             for repository in (f"{registry}/{policy.platform_tag(image.arch)}", index_repository):
                 steps += _image_steps(image, repository)
         index = canonical(index_document((image.manifest for image in own), _index_annotations(policy)))
-        steps.append(_manifest_step(index, INDEX, index_repository, f"the index of {policy.value}"))
+        steps.append(
+            _step(Kind.MANIFEST, index, INDEX, repository=index_repository, about=f"the index of {policy.value}")
+        )
         for image in own:
             repository = f"{registry}/{policy.platform_tag(image.arch)}"
             content = image.layout.blob(image.manifest.digest).read_bytes()
@@ -115,7 +117,7 @@ def _image_steps(image: Image, repository: str) -> Iterator[Step]:
             about=name,
         )
     content = image.layout.blob(image.manifest.digest).read_bytes()
-    yield _manifest_step(content, MANIFEST, repository, name)
+    yield _step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=name)
     for attachment in image.attachments:
         yield from _attachment_steps(attachment, image.manifest, repository, name)
 
@@ -125,15 +127,7 @@ def _attachment_steps(attachment: Attachment, subject: Descriptor, repository: s
     empty = b"{}"
     about = f"{attachment.title} of {name}"
     for content, media_type in ((empty, EMPTY), (attachment.content, attachment.media_type)):
-        yield Step(
-            kind=Kind.BLOB,
-            repository=repository,
-            reference=_digest(content),
-            media_type=media_type,
-            content=_constant(content),
-            size=len(content),
-            about=about,
-        )
+        yield _step(Kind.BLOB, content, media_type, repository=repository, about=about)
     blob = Descriptor(
         media_type=attachment.media_type, digest=_digest(attachment.content), size=len(attachment.content)
     )
@@ -147,7 +141,7 @@ def _attachment_steps(attachment: Attachment, subject: Descriptor, repository: s
         "annotations": {"org.opencontainers.image.title": attachment.title},
     }
     content = canonical(manifest)
-    yield _manifest_step(content, MANIFEST, repository, about)
+    yield _step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=about)
     # A registry that knows no referrers finds them by this tag ("Referrers Tag Schema").
     found = Descriptor(
         media_type=MANIFEST,
@@ -168,9 +162,10 @@ def _attachment_steps(attachment: Attachment, subject: Descriptor, repository: s
     )
 
 
-def _manifest_step(content: bytes, media_type: str, repository: str, about: str) -> Step:
+def _step(kind: Kind, content: bytes, media_type: str, *, repository: str, about: str) -> Step:
+    """A step for bytes that are at hand, stored under their digest."""
     return Step(
-        kind=Kind.MANIFEST,
+        kind=kind,
         repository=repository,
         reference=_digest(content),
         media_type=media_type,
