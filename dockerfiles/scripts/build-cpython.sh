@@ -2,11 +2,11 @@
 # One interpreter for the target, below /out as it will lie in the image.
 . /scripts/component.sh
 CPYTHON_VERSION=$1
+threads=$2  # "t" for a free-threaded build
 mkdir -p /out
-[ -n "$CPYTHON_VERSION" ] || exit 0
 minor=${CPYTHON_VERSION%.*}
-prefix=/opt/_internal/cpython-$CPYTHON_VERSION
-build_python=/opt/build-python/bin/python$minor
+prefix=/opt/_internal/cpython-$CPYTHON_VERSION${threads:+-nogil}
+build_python=/opt/build-python/bin/python$minor$threads
 # The conventional place, because generated files that are shipped name the source directory.
 unpack cpython /usr/src/python
 
@@ -39,7 +39,7 @@ export PKG_CONFIG_LIBDIR=/nonexistent
 # Threads get 1 MiB of stack (musl: 128 KiB) or deep recursion outside the main thread ends in SIGSEGV (cpython#148260).
 CONFIG_SITE=$PWD/config.site ./configure --prefix="$prefix" \
     --build="$(uname -m)-build-linux-musl" --host="$TARGET_TRIPLE" --with-build-python="$build_python" \
-    --disable-shared --with-ensurepip=no --disable-test-modules --enable-ipv6 --with-computed-gotos \
+    ${threads:+--disable-gil} --disable-shared --with-ensurepip=no --disable-test-modules --enable-ipv6 --with-computed-gotos \
     --with-openssl="$deps" --without-system-libmpdec \
     CC=gcc CXX=g++ AR=ar RANLIB=ranlib READELF=/usr/bin/readelf \
     CFLAGS_NODIST="-O2 -g0 -DTHREAD_STACK_SIZE=0x100000 -fstack-protector-strong" \

@@ -2,9 +2,7 @@
 # The build python: an interpreter of the builder's own architecture and of the very release that is cross-built
 # (another patch release dies on its own frozen modules). Nothing of it is shipped, so it is quick rather than fast.
 . /scripts/component.sh
-CPYTHON_VERSION=$1
-mkdir -p /opt/build-python
-[ -n "$CPYTHON_VERSION" ] || exit 0
+threads=$2  # "t" for a free-threaded build
 unpack zlib /usr/src/zlib
 CFLAGS="-O1 -fPIC" ./configure --static --prefix=/opt/build-python
 make -j"$jobs" libz.a
@@ -17,7 +15,7 @@ for module in _bz2 _lzma _ctypes _ssl _hashlib _sqlite3 _tkinter _curses _curses
     disabled="$disabled py_cv_module_$module=n/a"
 done
 # shellcheck disable=SC2086 # one word per module
-./configure --prefix=/opt/build-python --with-ensurepip=no --disable-test-modules --without-doc-strings \
+./configure --prefix=/opt/build-python ${threads:+--disable-gil} --with-ensurepip=no --disable-test-modules --without-doc-strings \
     OPT="-DNDEBUG -fwrapv -O1 -g0" ZLIB_CFLAGS=-I/opt/build-python/include \
     ZLIB_LIBS="-L/opt/build-python/lib -lz" $disabled
 make -j"$jobs"

@@ -18,7 +18,8 @@ from musllinux_build.cli.options import cache_directory, option, progress, suppl
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import EngineError, ImageError, UsageError
-from musllinux_build.images.build import build_image, file_sha256
+from musllinux_build.images.bases import file_sha256
+from musllinux_build.images.build import build_image
 from musllinux_build.images.lock import Lock, format_lock
 from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
 from musllinux_build.images.package import LOCK_LABEL

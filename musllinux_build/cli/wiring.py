@@ -14,7 +14,8 @@ from musllinux_build.builds.session import Session
 from musllinux_build.builds.workshop import Supply
 from musllinux_build.config import Config
 from musllinux_build.errors import EngineError, ImageError
-from musllinux_build.images.build import build_image, ensure_base
+from musllinux_build.images.bases import ensure_base
+from musllinux_build.images.build import build_image
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy

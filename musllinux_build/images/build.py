@@ -1,192 +1,42 @@
-"""Bases and images on an engine: what a recipe names is fetched and checked here, and built there."""
+"""A recipe on an engine: what it names is fetched and checked here, and its stages are built there."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import tarfile
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, FetchError, ImageError
+from musllinux_build.images.bases import ensure_base, ensure_builder, file_sha256
 from musllinux_build.images.context import context_tar
-from musllinux_build.images.lock import BaseRow, BuilderRow, SourceRow, WheelRow
-from musllinux_build.images.recipe import LIBRARIES, ImageRecipe, apk_branch, plan_image
-from musllinux_build.images.reference import DEFAULT_REGISTRY, alpine_reference, builder_reference
+from musllinux_build.images.lock import SourceRow, WheelRow
+from musllinux_build.images.recipe import (
+    LIBRARIES,
+    SLOTS,
+    ImageRecipe,
+    Interpreter,
+    StageRecipe,
+    apk_branch,
+    plan_image,
+)
+from musllinux_build.images.reference import DEFAULT_REGISTRY
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, BuildSpec, Engine, ImageInfo, Progress
+from musllinux_build.python import PythonTag
 from musllinux_build.shipped import shipped
 from musllinux_build.toolchain import ENGINES, ensure_toolchain_image
 
-ARCHIVE_LABEL = "org.musllinux-build.sha256"
-"""On a base made from an archive: the archive's SHA-256."""
-
-_ELF_MEMBERS = ("bin/busybox", "bin/dash", "usr/bin/dash", "lib/ld-musl-")
-"""Where a root has an executable that tells its architecture."""
-
-BASE_DOCKERFILE = b"FROM scratch\nADD root.tar /\n"
-# `docker import` records the engine's own architecture on older engines; a build records the wanted one.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Root:
-    """A root file system to make a base of."""
-
-    what: str
-    tag: str
-    arch: Arch
-    image: str
-    digest: str | None
-    row: BaseRow | BuilderRow
-
-
-def ensure_base(
-    engine: Engine,
-    release: str,
-    arch: Arch,
-    supplies: Supplies,
-    progress: Progress,
-) -> str:
-    """A reference to a stock Alpine root on the engine.
-
-    From the archive in ``supplies.base_archives``; without that directory from the registry by digest, or, while the
-    lock has no digest, from the archive that the lock's address and hash name.
-
-    Raises:
-        ImageError: it cannot be had, or is for another architecture.
-        FetchError: the archive cannot be fetched or has another hash.
-    """
-    row = supplies.lock.base(release, arch)
-    root = _Root(
-        what=f"Alpine {release} for {arch.value}",
-        tag=alpine_reference(release, arch),
-        arch=arch,
-        image="alpine",
-        digest=row.digest,
-        row=row,
-    )
-    return _ensure_root(engine, root, supplies, progress)
-
-
-def ensure_builder(engine: Engine, arch: Arch, supplies: Supplies, progress: Progress) -> str:
-    """A reference to the base of the native stages on an engine of ``arch``; errors as in :func:`ensure_base`."""
-    row = supplies.lock.builder(arch)
-    root = _Root(
-        what=f"the builder base for {arch.value} engines",
-        tag=builder_reference(arch),
-        arch=arch,
-        image=row.image,
-        digest=row.digest,
-        row=row,
-    )
-    return _ensure_root(engine, root, supplies, progress)
-
-
-def _ensure_root(engine: Engine, root: _Root, supplies: Supplies, progress: Progress) -> str:
-    if supplies.base_archives is None and (root.digest is not None or isinstance(root.row, BuilderRow)):
-        reference = f"{root.image.partition(':')[0]}@{root.digest}" if root.digest else root.image
-        if root.digest is None:
-            progress.warn(f"the lock has no digest of {root.image} yet; its tag is taken as it is")
-        found = engine.image(reference) or engine.pull(reference, root.arch.oci_platform)
-        return _of_architecture(found, root, reference)
-    local = engine.image(root.tag)
-    sha256 = root.row.sha256
-    if local is not None and sha256 is not None and local.labels.get(ARCHIVE_LABEL) == sha256:
-        return _of_architecture(local, root, root.tag)
-    with _archive(root, supplies) as path:
-        found_sha256 = file_sha256(path)
-        if sha256 is not None and found_sha256 != sha256:
-            details = f"{path}\nexpected sha256 {sha256}\nreceived sha256 {found_sha256}"
-            raise FetchError(f"{root.what} is not the pinned archive", details=details)
-        if sha256 is None:
-            progress.warn(f"the lock has no hash of {path.name} yet; it is taken as it is")
-            if local is not None and local.labels.get(ARCHIVE_LABEL) == found_sha256:
-                return _of_architecture(local, root, root.tag)
-        check_archive(path, root.arch, root.what)
-        with progress.step(root.what):
-            built = engine.build(_base_spec(root, path, found_sha256), progress.detail)
-    return _of_architecture(built, root, root.tag)
-
-
-def _of_architecture(image: ImageInfo, root: _Root, reference: str) -> str:
-    if image.arch is not root.arch:
-        found = image.arch.value if image.arch else image.architecture
-        raise ImageError(f"{reference} is for {found}, not {root.arch.value}", resolution="Remove it and start again.")
-    return reference
-
-
-def _base_spec(root: _Root, archive: Path, sha256: str) -> BuildSpec:
-    def context() -> Iterator[bytes]:
-        with tempfile.TemporaryDirectory() as scratch:
-            dockerfile = Path(scratch) / "Dockerfile"
-            dockerfile.write_bytes(BASE_DOCKERFILE)
-            yield from context_tar({"Dockerfile": dockerfile, "root.tar": archive})
-
-    return BuildSpec(
-        context=context(),
-        tag=root.tag,
-        platform=root.arch.oci_platform,
-        labels={LABEL: "base", ARCHIVE_LABEL: sha256},
-        network="none",
-    )
-
-
-@contextmanager
-def _archive(root: _Root, supplies: Supplies) -> Iterator[Path]:
-    if supplies.base_archives is not None:
-        path = supplies.base_archives / root.row.filename
-        if not path.is_file():
-            resolution = f"Put {path.name} into {path.parent}, or leave --base-archives out."
-            raise ImageError(f"there is no archive of {root.what}", details=str(path), resolution=resolution)
-        yield path
-        return
-    assert isinstance(root.row, BaseRow)
-    with tempfile.TemporaryDirectory() as scratch:
-        yield supplies.fetch.base(root.row, Path(scratch) / root.row.filename)
-
-
-def check_archive(path: Path, arch: Arch, what: str) -> None:
-    """Refuse a root archive whose executables are not for ``arch`` (gABI: ``EI_CLASS``, ``EI_DATA``, ``e_machine``).
-
-    Raises:
-        ImageError: they are for another one, there are none, or it is not an archive.
-    """
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = member.name.removeprefix("./")
-                if member.isfile() and name.startswith(_ELF_MEMBERS):
-                    stream = archive.extractfile(member)
-                    found = elf_arch(stream.read(20)) if stream is not None else None
-                    if found is not arch:
-                        is_for = found.value if found else "no known architecture"
-                        raise ImageError(
-                            f"{path.name} is for {is_for}, but {what} was asked for",
-                            details=f"{name} in {path}",
-                            resolution=f"Put the archive for {arch.value} there.",
-                        )
-                    return
-    except (OSError, tarfile.TarError) as error:
-        raise ImageError(f"{path.name} cannot be read", details=str(error)) from error
-    raise ImageError(f"{path.name} is no root file system that is known here", details=str(path))
-
-
-def elf_arch(header: bytes) -> Arch | None:
-    """The architecture in the first 20 bytes of an ELF file, None for one that is not ours."""
-    if len(header) < 20 or header[:4] != b"\x7fELF" or header[5] not in (1, 2):
-        return None
-    order, prefix = ("little", "<") if header[5] == 1 else ("big", ">")
-    (machine,) = struct.unpack_from(f"{prefix}H", header, 18)
-    for arch in Arch:
-        elf = arch.row.elf
-        if (elf.machine, elf.bits, elf.order) == (machine, 32 * header[4], order):
-            return arch
-    return None
+STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
+"""On a stage's image: its name. It is kept until the engine is cleaned up, and saves building it again."""
+STAGE_REPOSITORY = "musllinux-build/stage"
+EMPTY_TAG = f"{STAGE_REPOSITORY}:empty"
+EMPTY_DOCKERFILE = b"FROM scratch\nCOPY out /out\n"
 
 
 def build_image(
@@ -198,8 +48,11 @@ def build_image(
     *,
     pythons: Sequence[str] = (),
     registry: str = DEFAULT_REGISTRY,
+    jobs: int = 1,
 ) -> ImageInfo:
-    """Build the image, tagged with its default reference. ``pythons`` are ``3.13`` or ``3.13.5``; by default all.
+    """Build the image, tagged with its default reference; what was built before from the same is taken as it is.
+
+    ``pythons`` are ``3.13``, ``3.13.5`` or ``3.14t``; by default all. ``jobs`` stages are built at once.
 
     Raises:
         ImageError: a base or a step failed.
@@ -214,54 +67,168 @@ def build_image(
         policy,
         arch,
         supplies.lock,
-        pythons=[_python(supplies, word) for word in pythons or [tag.version for tag in supplies.pythons()]],
+        pythons=[find_python(supplies, word) for word in pythons or map(str, supplies.pythons())],
         libraries=[row for name in LIBRARIES if (row := supplies.source(name)) is not None],
         engine=native,
         registry=registry,
     )
     with tempfile.TemporaryDirectory(prefix="musllinux-build-") as scratch:
-        wheel = supplies.fetch.wheel(supplies.toolchain_wheel(native), Path(scratch), ENGINES[native].wheel_platforms)
-        args = {
-            "TARGET_BASE": ensure_base(engine, policy.row.base, arch, supplies, progress),
-            "BUILDER_BASE": ensure_builder(engine, native, supplies, progress),
-            "TOOLCHAIN_IMAGE": ensure_toolchain_image(engine, native, wheel, progress),
-            "APK_MIRROR": "" if supplies.apk_directory() is not None else supplies.apk_mirror or "",
+        foundry = _Foundry(
+            engine=engine, native=native, recipe=recipe, supplies=supplies, progress=progress, scratch=Path(scratch)
+        )
+        return foundry.build(jobs)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Foundry:
+    """One image while it is built: the references of its bases and of the stages that are done."""
+
+    engine: Engine
+    native: Arch
+    recipe: ImageRecipe
+    supplies: Supplies
+    progress: Progress
+    scratch: Path
+    done: dict[str, str] = field(default_factory=dict)
+    bases: dict[str, str] = field(default_factory=dict)
+    pinned: dict[str, Path] = field(default_factory=dict)
+
+    def build(self, jobs: int) -> ImageInfo:
+        """The stages in waves: all whose needs are done, ``jobs`` at once."""
+        self.bases = self._bases()
+        self._fetch()
+        *stages, last = self.recipe.stages
+        waiting = list(stages)
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            while waiting:
+                ready = [stage for stage in waiting if set(stage.needs.values()) <= self.done.keys()]
+                waiting = [stage for stage in waiting if stage not in ready]
+                for stage, tag in zip(ready, pool.map(self._stage, ready), strict=True):
+                    self.done[stage.name] = tag
+        return self._image(last)
+
+    def _bases(self) -> dict[str, str]:
+        supplies, engine = self.supplies, self.engine
+        row = supplies.toolchain_wheel(self.native)
+        wheel = supplies.fetch.wheel(row, self.scratch, ENGINES[self.native].wheel_platforms)
+        return {
+            "TARGET_BASE": ensure_base(engine, self.recipe.policy.row.base, self.recipe.arch, supplies, self.progress),
+            "BUILDER_BASE": ensure_builder(engine, self.native, supplies, self.progress),
+            "TOOLCHAIN_IMAGE": ensure_toolchain_image(engine, self.native, wheel, self.progress),
         }
-        files = {**shipped_files(), **package_files(supplies, recipe)}
-        with progress.step(f"fetch {len(recipe.files)} pinned files"):
-            for file in recipe.files:
-                files[file.path] = _pinned(file.row, Path(scratch), supplies)
-        with progress.step(f"image {recipe.tag}"):
-            return engine.build(_image_spec(recipe, args, files, supplies), progress.detail)
+
+    def _fetch(self) -> None:
+        files = {file.path: file for stage in self.recipe.stages for file in stage.files}
+        with self.progress.step(f"fetch {len(files)} pinned files"):
+            for path, file in files.items():
+                self.pinned[path] = _pinned(file.row, self.scratch, self.supplies)
+
+    def _stage(self, stage: StageRecipe) -> str:
+        """The reference of a stage's image, built unless it is there."""
+        files, args = self._files(stage), self._args(stage)
+        tag = f"{STAGE_REPOSITORY}:{self._key(stage, files, args)}"
+        if self.engine.image(tag) is None:
+            spec = self._spec(stage, files, args, tag, {LABEL: "stage", STAGE_LABEL: stage.name})
+            with self.progress.step(stage.name):
+                self.engine.build(spec, self.progress.detail)
+        return tag
+
+    def _image(self, stage: StageRecipe) -> ImageInfo:
+        files = self._files(stage)
+        unused = {f"PYTHON_{number}": ensure_empty(self.engine, self.native) for number in range(1, SLOTS + 1)}
+        spec = self._spec(stage, files, {**unused, **self._args(stage)}, self.recipe.tag, self.recipe.labels)
+        with self.progress.step(f"image {self.recipe.tag}"):
+            return self.engine.build(spec, self.progress.detail)
+
+    def _args(self, stage: StageRecipe) -> dict[str, str]:
+        args = {**stage.args, **{name: self.bases[name] for name in stage.bases}}
+        args |= {name: self.done[need] for name, need in stage.needs.items()}
+        if stage.apk:
+            args["APK_MIRROR"] = "" if self.supplies.apk_directory() is not None else self.supplies.apk_mirror or ""
+        declared = declared_arguments((shipped("dockerfiles") / stage.dockerfile).read_text(encoding="utf-8"))
+        return {name: value for name, value in args.items() if name in declared}
+
+    def _files(self, stage: StageRecipe) -> dict[str, Path]:
+        packages = package_files(self.supplies, self.recipe) if stage.apk else {}
+        return {
+            **shipped_files(stage.dockerfile),
+            **packages,
+            **{file.path: self.pinned[file.path] for file in stage.files},
+        }
+
+    def _key(self, stage: StageRecipe, files: Mapping[str, Path], args: Mapping[str, str]) -> str:
+        """16 hexadecimal digits that change with anything a stage is made from."""
+        known = {file.path: file.row.sha256 for file in stage.files}
+        digest = hashlib.sha256()
+        for path in sorted(files):
+            digest.update(f"{path}\0{known.get(path) or file_sha256(files[path])}\0".encode())
+        for name in sorted(args):
+            value = args[name]
+            if name in stage.bases:
+                found = self.engine.image(value)
+                value = found.id if found is not None else value
+            digest.update(f"{name}={value}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def _spec(
+        self,
+        stage: StageRecipe,
+        files: Mapping[str, Path],
+        args: Mapping[str, str],
+        tag: str,
+        labels: Mapping[str, str],
+    ) -> BuildSpec:
+        return BuildSpec(
+            context=context_tar(files, stage.directories),
+            dockerfile=stage.dockerfile,
+            tag=tag,
+            # Every stage names its platform; with one for the whole build the classic builder refuses to copy files
+            # into the stages of another (moby 20.10, builder/dockerfile: performCopy).
+            platform="",
+            args=args,
+            labels=labels,
+            # Only the package mirror and the builder's own tools are asked from inside.
+            network="none" if self.supplies.offline and self.supplies.apk_directory() is not None else "default",
+        )
 
 
-def _image_spec(
-    recipe: ImageRecipe, args: Mapping[str, str], files: Mapping[str, Path], supplies: Supplies
-) -> BuildSpec:
-    return BuildSpec(
-        context=context_tar(files, recipe.directories),
-        tag=recipe.tag,
-        # Every stage names its platform; with one for the whole build the classic builder refuses to copy files into
-        # the stages of another (moby 20.10, builder/dockerfile: performCopy).
-        platform="",
-        args={**recipe.args, **args},
-        labels=recipe.labels,
-        # Only the package mirror of an online build is asked from inside.
-        network="none" if supplies.offline and supplies.apk_directory() is not None else "default",
-    )
+def declared_arguments(dockerfile: str) -> frozenset[str]:
+    """The build arguments that a Dockerfile takes; an engine warns of others."""
+    return frozenset(re.findall(r"^ARG (\w+)$", dockerfile, re.MULTILINE))
 
 
-def _python(supplies: Supplies, word: str) -> SourceRow:
-    parts = word.split(".")
-    row = (
-        supplies.lock.newest("cpython", lambda one: one.version == word)
-        if len(parts) > 2
-        else supplies.source("cpython", word)
-    )
+def ensure_empty(engine: Engine, native: Arch) -> str:
+    """The image of a slot that is not used: an empty ``/out``."""
+    if engine.image(EMPTY_TAG) is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            dockerfile = Path(scratch) / "Dockerfile"
+            dockerfile.write_bytes(EMPTY_DOCKERFILE)
+            context = context_tar({"Dockerfile": dockerfile}, ["out"])
+            spec = BuildSpec(context=context, tag=EMPTY_TAG, platform=native.oci_platform, labels={LABEL: "stage"})
+            engine.build(spec, lambda _: None)
+    return EMPTY_TAG
+
+
+def find_python(supplies: Supplies, word: str) -> Interpreter:
+    """The interpreter that ``3.13``, ``3.13.5``, ``3.14t``, ``cp313`` or ``cp314-cp314t`` names.
+
+    Raises:
+        ImageError: the lock does not have it.
+    """
+    version, free_threaded = word, word.endswith("t")
+    if re.fullmatch(r"3\.\d+\.\w+", word.removesuffix("t")):
+        version = word.removesuffix("t")
+        row = supplies.lock.newest("cpython", lambda one: one.version == version)
+    else:
+        try:
+            tag = PythonTag.parse(word)
+        except ValueError as error:
+            raise ImageError(f"{word!r} names no CPython", resolution="Write it as 3.13, 3.13.5 or 3.14t.") from error
+        free_threaded, row = tag.free_threaded, supplies.source("cpython", tag.version)
     if row is None:
         known = ", ".join(one.version for one in supplies.lock.sources if one.name == "cpython")
         raise ImageError(f"the lock does not have CPython {word}", resolution=f"It has {known}.")
-    return row
+    return Interpreter(source=row, free_threaded=free_threaded)
 
 
 def _pinned(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies) -> Path:
@@ -281,12 +248,6 @@ def _pinned(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies) -> Pat
     return supplies.fetch.source(row, scratch / row.archive)
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _checked(path: Path, sha256: str) -> Path:
     if (found := file_sha256(path)) != sha256:
         raise FetchError(
@@ -297,11 +258,12 @@ def _checked(path: Path, sha256: str) -> Path:
     return path
 
 
-def shipped_files() -> Mapping[str, Path]:
-    """The Dockerfile and its scripts by their path in the context."""
+def shipped_files(dockerfile: str = "Dockerfile") -> Mapping[str, Path]:
+    """A Dockerfile and the scripts it names, by their path in the context."""
     root = shipped("dockerfiles")
-    scripts = (path for path in (root / "scripts").iterdir() if path.is_file())
-    return {"Dockerfile": root / "Dockerfile", **{f"scripts/{path.name}": path for path in scripts}}
+    named = re.findall(r"scripts/([\w.-]+)", (root / dockerfile).read_text(encoding="utf-8"))
+    scripts = {f"scripts/{name}": root / "scripts" / name for name in named if (root / "scripts" / name).is_file()}
+    return {dockerfile: root / dockerfile, **scripts}
 
 
 def package_files(supplies: Supplies, recipe: ImageRecipe) -> Mapping[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
@@ -12,9 +12,14 @@ from musllinux_build.images.lock import ApkRow, Lock, SourceRow, WheelRow, forma
 from musllinux_build.images.reference import image_reference
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, POLICY_LABEL, PYTHONS_LABEL
+from musllinux_build.python import PythonTag
 
-STAGES = ("3.11", "3.13")
-"""The interpreters that the Dockerfile has stages for; one that is not selected gets no version and is left out."""
+SLOTS = 12
+"""How many interpreters an image can hold: the ``PYTHON_n`` of the Dockerfile."""
+
+OLDEST, NEWEST = (3, 9), (3, 15)
+"""The feature releases of CPython that the scripts build."""
+FIRST_FREE_THREADED = (3, 13)
 
 LIBRARIES = ("openssl", "zlib", "bzip2", "xz", "libffi", "sqlite")
 """The sources that every interpreter is linked with."""
@@ -39,19 +44,56 @@ class ContextFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecipe:
-    """One image build, but for the references of its bases and its compiler, which the engine knows.
+class Interpreter:
+    """A CPython of an image, with the GIL or free-threaded (PEP 703)."""
 
-    ``directories`` have to exist in the context even when they are empty.
+    source: SourceRow
+    free_threaded: bool = False
+
+    @property
+    def threads(self) -> str:
+        """``t`` or nothing: the suffix of its version and tags."""
+        return "t" if self.free_threaded else ""
+
+    @property
+    def label(self) -> str:
+        """``3.13.5t``."""
+        return f"{self.source.version}{self.threads}"
+
+    @property
+    def tag(self) -> PythonTag:
+        """``cp313t``."""
+        return PythonTag.parse(f"{self.source.minor}{self.threads}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecipe:
+    """One image build of several. ``needs`` maps a build argument to the name of the stage it is the image of.
+
+    ``directories`` have to exist in the context even when they are empty; ``apk`` and ``toolchain`` say what else the
+    stage takes: the packages of the mirror, the compiler's image.
     """
+
+    name: str
+    dockerfile: str
+    args: Mapping[str, str]
+    files: tuple[ContextFile, ...] = ()
+    directories: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
+    bases: tuple[str, ...] = ()
+    """The arguments of bases that only the engine knows: BUILDER_BASE, TARGET_BASE, TOOLCHAIN_IMAGE."""
+    apk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecipe:
+    """The stages of one image, needed ones first and the image itself last; ``tag`` is what it is called."""
 
     policy: Policy
     arch: Arch
     tag: str
-    args: Mapping[str, str]
     labels: Mapping[str, str]
-    files: tuple[ContextFile, ...]
-    directories: tuple[str, ...]
+    stages: tuple[StageRecipe, ...]
 
 
 def apk_branch(release: str) -> str:
@@ -69,7 +111,7 @@ def plan_image(
     arch: Arch,
     lock: Lock,
     *,
-    pythons: Sequence[SourceRow],
+    pythons: Sequence[Interpreter],
     libraries: Sequence[SourceRow],
     engine: Arch,
     registry: str,
@@ -77,48 +119,87 @@ def plan_image(
     """The recipe for an image with these interpreters, built on an engine of architecture ``engine``.
 
     Raises:
-        UsageError: there is no stage for an interpreter, two of one feature release, or a library is missing.
+        UsageError: an interpreter is not among those the scripts build, there are two of one tag or too many, or a
+            library is missing.
     """
     selected = _selected(pythons)
     missing = [name for name in LIBRARIES if name not in {row.name for row in libraries}]
     if missing:
         raise UsageError(f"the lock does not have {', '.join(missing)}")
-    files = (
-        *(ContextFile(path=f"sources/{row.name}/{row.archive}", row=row) for row in libraries),
-        *(ContextFile(path=f"sources/cpython-{row.minor}/{row.archive}", row=row) for row in selected.values()),
-        *(ContextFile(path=f"wheels/{row.filename}", row=row) for row in lock.wheel_group("python", arch)),
+    target = policy.platform_tag(arch)
+    common = {"BUILDER_PLATFORM": engine.oci_platform, "TARGET_PLATFORM": arch.oci_platform}
+    facts = {**common, **_target_args(policy, arch, lock.apk(policy, arch))}
+    wheels = tuple(ContextFile(path=f"wheels/{row.filename}", row=row) for row in lock.wheel_group("python", arch))
+    builder = StageRecipe(
+        name=f"builder on {engine.value}", dockerfile="builder.Dockerfile", args=common, bases=("BUILDER_BASE",)
+    )
+    static = StageRecipe(
+        name=f"libraries for {target}",
+        dockerfile="libraries.Dockerfile",
+        args=facts,
+        files=tuple(ContextFile(path=f"sources/{row.name}/{row.archive}", row=row) for row in libraries),
+        directories=("apk",),
+        needs={"BUILDER": builder.name},
+        bases=("TARGET_BASE", "TOOLCHAIN_IMAGE"),
+        apk=True,
+    )
+    zlib = next(row for row in libraries if row.name == "zlib")
+    natives = [_native(one, zlib, common, engine, builder.name) for one in selected]
+    interpreters = [
+        StageRecipe(
+            name=f"CPython {one.label} for {target}",
+            dockerfile="interpreter.Dockerfile",
+            args={**facts, "CPYTHON_VERSION": one.source.version, "CPYTHON_THREADS": one.threads},
+            files=(ContextFile(path=f"sources/{one.source.archive}", row=one.source), *wheels),
+            directories=("wheels",),
+            needs={"LIBRARIES": static.name, "NATIVE": native.name},
+        )
+        for one, native in zip(selected, natives, strict=True)
+    ]
+    image = StageRecipe(
+        name=target,
+        dockerfile="Dockerfile",
+        args=facts,
+        directories=("apk",),
+        needs={f"PYTHON_{number}": stage.name for number, stage in enumerate(interpreters, start=1)},
+        bases=("TARGET_BASE",),
+        apk=True,
     )
     return ImageRecipe(
         policy=policy,
         arch=arch,
         tag=image_reference(registry, policy, arch),
-        args={
-            **_target_args(policy, arch, lock.apk(policy, arch)),
-            **{f"CPYTHON_{minor.replace('.', '_')}": _version(selected, minor) for minor in STAGES},
-            "BUILDER_PLATFORM": engine.oci_platform,
-            "TARGET_PLATFORM": arch.oci_platform,
-        },
-        labels=_labels(policy, arch, lock, [row.version for row in selected.values()]),
-        files=files,
-        directories=("apk", "wheels", *(f"sources/cpython-{minor}" for minor in STAGES)),
+        labels=_labels(policy, arch, lock, [one.label for one in selected]),
+        stages=(builder, static, *natives, *interpreters, image),
     )
 
 
-def _selected(pythons: Sequence[SourceRow]) -> dict[str, SourceRow]:
-    selected: dict[str, SourceRow] = {}
-    for row in sorted(pythons, key=lambda one: one.order):
-        if row.minor not in STAGES:
-            raise UsageError(f"there is no stage for CPython {row.minor}", resolution=f"Known: {', '.join(STAGES)}.")
-        if row.minor in selected:
-            raise UsageError(f"CPython {row.version} and {selected[row.minor].version} cannot be in one image")
-        selected[row.minor] = row
-    if not selected:
-        raise UsageError("an image needs an interpreter", resolution=f"Known: {', '.join(STAGES)}.")
-    return selected
+def _native(python: Interpreter, zlib: SourceRow, common: Mapping[str, str], engine: Arch, builder: str) -> StageRecipe:
+    """The build python: nothing of it depends on the target."""
+    source = python.source
+    return StageRecipe(
+        name=f"build python {python.label} on {engine.value}",
+        dockerfile="native.Dockerfile",
+        args={**common, "CPYTHON_VERSION": source.version, "CPYTHON_THREADS": python.threads},
+        files=tuple(ContextFile(path=f"sources/{row.archive}", row=row) for row in (source, zlib)),
+        needs={"BUILDER": builder},
+    )
 
 
-def _version(selected: Mapping[str, SourceRow], minor: str) -> str:
-    return selected[minor].version if minor in selected else ""
+def _selected(pythons: Sequence[Interpreter]) -> tuple[Interpreter, ...]:
+    """The interpreters in order, every one of them possible and none twice."""
+    selected: dict[PythonTag, Interpreter] = {}
+    for one in sorted(pythons, key=lambda one: (one.source.order, one.free_threaded)):
+        release = (one.tag.major, one.tag.minor)
+        if not OLDEST <= release <= NEWEST or (one.free_threaded and release < FIRST_FREE_THREADED):
+            known = f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}, free-threaded from 3.13"
+            raise UsageError(f"CPython {one.label} is not among those that are built", resolution=f"Known: {known}.")
+        if (other := selected.get(one.tag)) is not None:
+            raise UsageError(f"CPython {one.label} and {other.label} cannot be in one image")
+        selected[one.tag] = one
+    if not 1 <= len(selected) <= SLOTS:
+        raise UsageError(f"an image needs 1 to {SLOTS} interpreters, not {len(selected)}")
+    return tuple(selected.values())
 
 
 def _target_args(policy: Policy, arch: Arch, packages: ApkRow) -> dict[str, str]:

@@ -11,7 +11,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
 from musllinux_build.images.fetching import Fetch, NoFetch
 from musllinux_build.images.lock import Lock, SourceRow, WheelRow, parse_lock
-from musllinux_build.images.recipe import STAGES
+from musllinux_build.images.recipe import NEWEST, OLDEST
 from musllinux_build.python import PythonTag
 from musllinux_build.shipped import shipped
 
@@ -118,8 +118,21 @@ class Supplies:
         return here or self.lock.newest(name, wanted)
 
     def pythons(self) -> Sequence[PythonTag]:
-        """The interpreters an image has unless fewer are asked for: those with a source and a stage."""
-        return [PythonTag.parse(minor) for minor in STAGES if self.source("cpython", minor) is not None]
+        """The interpreters an image has by default: those with a source, and their free-threaded builds.
+
+        A free-threaded 3.13 was an experiment (PEP 703) and is built only where it is asked for.
+        """
+        minors = sorted(
+            {row.minor for row in self.lock.sources if row.name == "cpython"},
+            key=lambda minor: [int(part) for part in minor.split(".")],
+        )
+        there = [PythonTag.parse(minor) for minor in minors if self.source("cpython", minor) is not None]
+        return [
+            PythonTag(tag.major, tag.minor, free_threaded)
+            for tag in there
+            for free_threaded in (False, True)
+            if OLDEST <= (tag.major, tag.minor) <= NEWEST and (not free_threaded or tag.minor >= 14)
+        ]
 
 
 def archive_name(filename: str) -> tuple[str, str] | None:

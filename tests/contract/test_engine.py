@@ -35,7 +35,7 @@ def base(engine: Engine, offline: Path | None) -> str:
     if isinstance(engine, FakeEngine):
         engine.add_image("stock:fake", Arch.X86_64)
         return "stock:fake"
-    from musllinux_build.images.build import ensure_base
+    from musllinux_build.images.bases import ensure_base
     from musllinux_build.images.supplies import Supplies
     from musllinux_build.policy import Policy
     from tests.fakes import ListProgress

@@ -128,7 +128,7 @@ def test_a_killed_image_build_leaves_no_container(docker: DockerEngine, small: s
 def small(docker: DockerEngine, offline: Path | None) -> str:
     """An image with a shell."""
     from musllinux_build.arch import Arch
-    from musllinux_build.images.build import ensure_base
+    from musllinux_build.images.bases import ensure_base
     from musllinux_build.images.supplies import Supplies
     from musllinux_build.policy import Policy
     from tests.fakes import ListProgress

@@ -14,18 +14,10 @@ import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, FetchError, ImageError
-from musllinux_build.images.build import (
-    ARCHIVE_LABEL,
-    build_image,
-    check_archive,
-    elf_arch,
-    ensure_base,
-    ensure_builder,
-    package_files,
-    shipped_files,
-)
+from musllinux_build.images.bases import ARCHIVE_LABEL, check_archive, elf_arch, ensure_base, ensure_builder
+from musllinux_build.images.build import EMPTY_TAG, STAGE_LABEL, build_image, find_python, package_files, shipped_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
-from musllinux_build.images.recipe import LIBRARIES, plan_image
+from musllinux_build.images.recipe import LIBRARIES, Interpreter, plan_image
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, BuildSpec, EngineInfo, ImageInfo
@@ -67,7 +59,7 @@ class Engine(FakeEngine):
 
     def build(self, spec: BuildSpec, on_line: Callable[[str], None]) -> ImageInfo:
         self.specs.append(spec)
-        platform = spec.platform or spec.args["TARGET_PLATFORM"]
+        platform = spec.platform or spec.args.get("TARGET_PLATFORM", spec.args["BUILDER_PLATFORM"])
         return super().build(replace(spec, platform=platform), on_line)
 
 
@@ -227,6 +219,7 @@ def test_a_builder_from_a_registry(digest: str | None, ref: str) -> None:
 
 CONTENT = b"content"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OTHER = hashlib.sha256(b"other").hexdigest()
 
 
 def source(name: str, version: str) -> SourceRow:
@@ -277,10 +270,15 @@ def test_an_image(engine: Engine, supplies: Supplies) -> None:
     assert spec.tag == "ghcr.io/musllinux-build/musllinux_1_2_aarch64"
     assert (spec.platform, spec.network) == ("", "none")
     assert spec.args["TARGET_BASE"] == "musllinux-build/base:alpine-3.13.12-aarch64"
-    assert spec.args["BUILDER_BASE"] == "musllinux-build/base:builder-x86_64"
-    assert spec.args["TOOLCHAIN_IMAGE"] == toolchain_image_tag(Arch.X86_64, SHA256)
     assert spec.args["APK_MIRROR"] == ""
-    assert (spec.args["CPYTHON_3_11"], spec.args["CPYTHON_3_13"]) == ("3.11.2", "3.13.5")
+    stages = {one.tag: one for one in engine.specs if one.labels.get(LABEL) == "stage"}
+    pythons = [stages[spec.args[f"PYTHON_{number}"]] for number in (1, 2)]
+    assert [one.args["CPYTHON_VERSION"] for one in pythons] == ["3.11.2", "3.13.5"]
+    assert {spec.args[f"PYTHON_{number}"] for number in range(3, 13)} == {EMPTY_TAG}
+    libraries = stages[pythons[0].args["LIBRARIES"]]
+    assert libraries.args["TOOLCHAIN_IMAGE"] == toolchain_image_tag(Arch.X86_64, SHA256)
+    builder = stages[libraries.args["BUILDER"]]
+    assert builder.args["BUILDER_BASE"] == "musllinux-build/base:builder-x86_64"
     assert isinstance(supplies.fetch, Fetched)
     assert supplies.fetch.asked == ["z.whl", "build.whl"]
 
@@ -291,7 +289,35 @@ def test_an_image_with_one_python_and_a_mirror_address(engine: Engine, supplies:
     spec = engine.specs[-1]
     assert (spec.tag, spec.network) == ("r/musllinux_1_2_aarch64", "default")
     assert spec.args["APK_MIRROR"] == "https://mirror.example/alpine"
-    assert (spec.args["CPYTHON_3_11"], spec.args["CPYTHON_3_13"]) == ("", "3.13.5")
+    assert spec.args["PYTHON_1"] != EMPTY_TAG
+    assert spec.args["PYTHON_2"] == EMPTY_TAG
+
+
+def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, supplies: Supplies) -> None:
+    build_image(engine, *TARGET, supplies, ListProgress(), jobs=2)
+    first = [spec.tag for spec in engine.specs]
+    build_image(engine, *TARGET, supplies, ListProgress())
+    assert [spec.tag for spec in engine.specs[len(first) :]] == ["ghcr.io/musllinux-build/musllinux_1_2_aarch64"]
+    rows = tuple(replace(row, sha256=OTHER) if row.name == "xz" else row for row in supplies.lock.sources)
+    assert supplies.source_mirror is not None
+    (supplies.source_mirror / "xz-1.0.tar.gz").write_bytes(b"other")
+    count = len(engine.specs)
+    build_image(engine, *TARGET, replace(supplies, lock=replace(supplies.lock, sources=rows)), ListProgress())
+    again = [spec.labels.get(STAGE_LABEL, "") for spec in engine.specs[count:]]
+    assert sorted(name.split(" for ")[0] for name in again) == ["", "CPython 3.11.2", "CPython 3.13.5", "libraries"]
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [("3.13", "3.13.5"), ("3.13.5", "3.13.5"), ("cp311", "3.11.2"), ("3.13t", "3.13.5t"), ("3.13.5t", "3.13.5t")],
+)
+def test_names_of_interpreters(supplies: Supplies, word: str, label: str) -> None:
+    assert find_python(supplies, word).label == label
+
+
+def test_a_word_that_names_no_interpreter(supplies: Supplies) -> None:
+    with pytest.raises(ImageError, match="names no CPython"):
+        find_python(supplies, "pypy")
 
 
 @pytest.mark.parametrize("word", ["3.12", "3.13.6"])
@@ -328,7 +354,7 @@ def test_packages_of_one_architecture(supplies: Supplies) -> None:
     recipe = plan_image(
         *TARGET,
         supplies.lock,
-        pythons=[source("cpython", "3.13.5")],
+        pythons=[Interpreter(source=source("cpython", "3.13.5"))],
         libraries=[source(name, "1.0") for name in LIBRARIES],
         engine=Arch.X86_64,
         registry="r",
@@ -344,5 +370,6 @@ def test_packages_of_one_architecture(supplies: Supplies) -> None:
 
 
 def test_shipped_files() -> None:
-    assert {"Dockerfile", "scripts/build-cpython.sh", "scripts/manylinux-entrypoint"} <= set(shipped_files())
+    assert {"Dockerfile", "scripts/add-packages.sh", "scripts/manylinux-entrypoint"} <= set(shipped_files())
+    assert "scripts/build-cpython.sh" in shipped_files("interpreter.Dockerfile")
     assert not any("__pycache__" in path for path in shipped_files())

@@ -12,9 +12,19 @@ import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
+from musllinux_build.images.build import declared_arguments
 from musllinux_build.images.context import context_tar
 from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow, WheelRow
-from musllinux_build.images.recipe import LIBRARIES, OPENSSL_TARGETS, STAGES, ImageRecipe, lock_digest, plan_image
+from musllinux_build.images.recipe import (
+    LIBRARIES,
+    OPENSSL_TARGETS,
+    SLOTS,
+    ImageRecipe,
+    Interpreter,
+    StageRecipe,
+    lock_digest,
+    plan_image,
+)
 from musllinux_build.images.reference import DEFAULT_REGISTRY, alpine_reference, builder_reference, image_reference
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL
@@ -22,7 +32,6 @@ from musllinux_build.shipped import shipped
 
 SHA256 = "0" * 64
 TARGET = (Policy.MUSLLINUX_1_2, Arch.AARCH64)
-FROM_THE_ENGINE = {"TARGET_BASE", "BUILDER_BASE", "TOOLCHAIN_IMAGE", "APK_MIRROR"}
 
 
 def source(name: str, version: str) -> SourceRow:
@@ -42,17 +51,25 @@ def recipe(*versions: str, lock: Lock = LOCK, libraries: list[SourceRow] | None 
     return plan_image(
         *TARGET,
         lock,
-        pythons=[source("cpython", version) for version in versions],
+        pythons=[
+            Interpreter(source=source("cpython", version.removesuffix("t")), free_threaded=version.endswith("t"))
+            for version in versions
+        ],
         libraries=LIBRARY_ROWS if libraries is None else libraries,
         engine=Arch.X86_64,
         registry="registry.example",
     )
 
 
+def stage(found: ImageRecipe, dockerfile: str) -> StageRecipe:
+    (only,) = (one for one in found.stages if one.dockerfile == dockerfile)
+    return only
+
+
 def test_arguments_come_from_the_tables() -> None:
-    found = recipe("3.13.5", "3.11.2")
+    found = recipe("3.13.5")
     assert found.tag == "registry.example/musllinux_1_2_aarch64"
-    assert found.args == {
+    assert stage(found, "Dockerfile").args == {
         "POLICY": "musllinux_1_2",
         "MUSL_PACKAGE": "1.2.2-r1",
         "APK_BRANCH": "v3.13",
@@ -67,18 +84,32 @@ def test_arguments_come_from_the_tables() -> None:
         "TARGET_PLATFORM": "linux/arm64",
         "BUILDER_PLATFORM": "linux/amd64",
         "OPENSSL_TARGET": "linux-aarch64",
-        "CPYTHON_3_11": "3.11.2",
-        "CPYTHON_3_13": "3.13.5",
     }
 
 
-def test_files_and_directories() -> None:
-    found = recipe("3.13.5")
-    paths = {file.path for file in found.files}
-    assert {"sources/openssl/openssl-1.0.tar.gz", "sources/cpython-3.13/cpython-3.13.5.tar.gz"} <= paths
-    assert "wheels/pip-1-py3-none-any.whl" in paths
-    assert set(found.directories) == {"apk", "wheels", "sources/cpython-3.11", "sources/cpython-3.13"}
-    assert found.args["CPYTHON_3_11"] == ""
+def test_each_interpreter_is_a_stage_of_its_own() -> None:
+    found = recipe("3.14.1t", "3.9.2", "3.14.1")
+    image = found.stages[-1]
+    names = [image.needs[f"PYTHON_{number}"] for number in (1, 2, 3)]
+    label = "for musllinux_1_2_aarch64"
+    assert names == [f"CPython 3.9.2 {label}", f"CPython 3.14.1 {label}", f"CPython 3.14.1t {label}"]
+    last = next(one for one in found.stages if one.name == names[-1])
+    assert (last.args["CPYTHON_VERSION"], last.args["CPYTHON_THREADS"]) == ("3.14.1", "t")
+    assert {file.path for file in last.files} == {"sources/cpython-3.14.1.tar.gz", "wheels/pip-1-py3-none-any.whl"}
+
+
+def test_every_need_comes_before_its_user() -> None:
+    done: set[str] = set()
+    for one in recipe("3.11.2", "3.13.5").stages:
+        assert set(one.needs.values()) <= done
+        done.add(one.name)
+
+
+def test_build_pythons_and_the_builder_know_nothing_of_the_target() -> None:
+    for one in recipe("3.13.5").stages:
+        if one.dockerfile in {"builder.Dockerfile", "native.Dockerfile"}:
+            text = (shipped("dockerfiles") / one.dockerfile).read_text(encoding="utf-8")
+            assert not re.search(r"TARGET|APK|POLICY", text)
 
 
 def test_labels() -> None:
@@ -97,8 +128,9 @@ def test_labels() -> None:
 @pytest.mark.parametrize(
     ("versions", "message"),
     [
-        ((), "needs an interpreter"),
-        (("2.7.18",), "no stage for CPython 2.7"),
+        ((), "needs 1 to 12 interpreters"),
+        (("3.8.1",), "CPython 3.8.1 is not among"),
+        (("3.12.1t",), "CPython 3.12.1t is not among"),
         (("3.13.5", "3.13.6"), "3.13.6 and 3.13.5 cannot be in one image"),
     ],
 )
@@ -122,39 +154,50 @@ def test_every_architecture_has_an_openssl() -> None:
     assert set(OPENSSL_TARGETS) == set(Arch)
 
 
-def dockerfile() -> str:
-    return (shipped("dockerfiles") / "Dockerfile").read_text(encoding="utf-8")
+DOCKERFILES = sorted(path.name for path in shipped("dockerfiles").glob("*Dockerfile"))
 
 
-def test_dockerfile_takes_what_the_recipe_gives() -> None:
-    declared = set(re.findall(r"^ARG (\w+)$", dockerfile(), re.MULTILINE))
-    assert declared == set(recipe("3.13.5").args) | FROM_THE_ENGINE
+def dockerfile(name: str) -> str:
+    return (shipped("dockerfiles") / name).read_text(encoding="utf-8")
 
 
-def test_dockerfile_uses_only_arguments_of_the_stage() -> None:
-    stages = re.split(r"^FROM ", dockerfile(), flags=re.MULTILINE)
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_a_dockerfile_takes_what_the_recipe_gives(name: str) -> None:
+    (one, *_) = (one for one in recipe("3.13.5").stages if one.dockerfile == name)
+    given = {*one.args, *one.needs, *one.bases, *(["APK_MIRROR"] if one.apk else [])}
+    if name == "Dockerfile":
+        given |= {f"PYTHON_{number}" for number in range(1, SLOTS + 1)}
+    assert declared_arguments(dockerfile(name)) <= given
+    assert {*one.needs, *one.bases} <= declared_arguments(dockerfile(name))
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_a_dockerfile_uses_only_arguments_of_the_stage(name: str) -> None:
+    stages = re.split(r"^FROM ", dockerfile(name), flags=re.MULTILINE)
     everywhere = set(re.findall(r"^ARG (\w+)$", stages[0], re.MULTILINE))
     inherited: dict[str, set[str]] = {}
-    for stage in stages[1:]:
-        head, _, body = stage.partition("\n")
+    for one in stages[1:]:
+        head, _, body = one.partition("\n")
         assert head.startswith("--platform=${")
         assert set(re.findall(r"\$\{(\w+)\}", head)) <= everywhere
-        base, _, name = head.split(" ", 1)[1].partition(" AS ")
+        base, _, own = head.split(" ", 1)[1].partition(" AS ")
         declared = set(re.findall(r"^ARG (\w+)$", body, re.MULTILINE)) | inherited.get(base, set())
         assert set(re.findall(r"\$\{(\w+)\}", body)) <= declared
-        inherited[name] = inherited.get(base, set()) | set(re.findall(r"(\w+)=\$\{\1\}", body))
+        inherited[own] = inherited.get(base, set()) | set(re.findall(r"(\w+)=\$\{\1\}", body))
 
 
-def test_dockerfile_has_the_stages() -> None:
-    for minor in STAGES:
-        assert f" AS native-{minor}\n" in dockerfile()
-        assert f"COPY --from=cpython-{minor} /out/ /\n" in dockerfile()
-    assert set(re.findall(r" AS cpython-([\d.]+)$", dockerfile(), re.MULTILINE)) == set(STAGES)
+def test_the_image_has_all_slots() -> None:
+    for number in range(1, SLOTS + 1):
+        assert f"FROM --platform=${{BUILDER_PLATFORM}} ${{PYTHON_{number}}} AS python-{number}\n" in dockerfile(
+            "Dockerfile"
+        )
+        assert f"COPY --from=python-{number} /out/ /\n" in dockerfile("Dockerfile")
+    assert f"PYTHON_{SLOTS + 1}" not in dockerfile("Dockerfile")
 
 
-def test_dockerfile_names_scripts_that_exist() -> None:
+def test_every_script_is_named() -> None:
     scripts = shipped("dockerfiles") / "scripts"
-    named = set(re.findall(r"scripts/([\w.-]+)", dockerfile()))
+    named = {found for name in DOCKERFILES for found in re.findall(r"scripts/([\w.-]+)", dockerfile(name))}
     assert named == {path.name for path in scripts.iterdir() if path.is_file()}
 
 
@@ -164,7 +207,7 @@ def test_scripts_that_are_run_say_with_what() -> None:
 
 
 def test_no_hard_coded_architecture() -> None:
-    shipped_text = dockerfile() + "".join(
+    shipped_text = "".join(map(dockerfile, DOCKERFILES)) + "".join(
         path.read_text(encoding="utf-8") for path in (shipped("dockerfiles") / "scripts").iterdir() if path.is_file()
     )
     assert re.findall(r"x86_64|aarch64-|ppc64le|s390x|musllinux_1_[12]", shipped_text) == []

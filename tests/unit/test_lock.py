@@ -21,7 +21,7 @@ from musllinux_build.images.lock import (
     format_lock,
     parse_lock,
 )
-from musllinux_build.images.recipe import LIBRARIES, STAGES
+from musllinux_build.images.recipe import LIBRARIES
 from musllinux_build.images.supplies import read_lock
 from musllinux_build.policy import Policy, committed_rows
 from musllinux_build.shipped import shipped
@@ -167,7 +167,7 @@ def test_the_shipped_lock_is_complete() -> None:
     lock = read_lock(shipped("dockerfiles") / "lock.toml")
     for name in LIBRARIES:
         assert lock.newest(name) is not None
-    for minor in STAGES:
+    for minor in ("3.11", "3.13"):
         assert lock.newest("cpython", lambda row, minor=minor: row.minor == minor) is not None  # type: ignore[misc]
     for arch in Arch:
         for policy in committed_rows().values():
