@@ -17,7 +17,6 @@ from musllinux_build.images.context import context_tar
 from musllinux_build.images.lock import SourceRow, WheelRow
 from musllinux_build.images.recipe import (
     LIBRARIES,
-    SLOTS,
     ImageRecipe,
     Interpreter,
     StageRecipe,
@@ -35,8 +34,6 @@ from musllinux_build.toolchain import ENGINES, ensure_toolchain_image
 STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
 """On a stage's image: its name. It is kept until the engine is cleaned up, and saves building it again."""
 STAGE_REPOSITORY = "musllinux-build/stage"
-EMPTY_TAG = f"{STAGE_REPOSITORY}:empty"
-EMPTY_DOCKERFILE = b"FROM scratch\nCOPY out /out\n"
 
 
 def build_image(
@@ -135,8 +132,7 @@ class _Foundry:
 
     def _image(self, stage: StageRecipe) -> ImageInfo:
         files = self._files(stage)
-        unused = {f"PYTHON_{number}": ensure_empty(self.engine, self.native) for number in range(1, SLOTS + 1)}
-        spec = self._spec(stage, files, {**unused, **self._args(stage)}, self.recipe.tag, self.recipe.labels)
+        spec = self._spec(stage, files, self._args(stage), self.recipe.tag, self.recipe.labels)
         with self.progress.step(f"image {self.recipe.tag}"):
             return self.engine.build(spec, self.progress.detail)
 
@@ -195,18 +191,6 @@ class _Foundry:
 def declared_arguments(dockerfile: str) -> frozenset[str]:
     """The build arguments that a Dockerfile takes; an engine warns of others."""
     return frozenset(re.findall(r"^ARG (\w+)$", dockerfile, re.MULTILINE))
-
-
-def ensure_empty(engine: Engine, native: Arch) -> str:
-    """The image of a slot that is not used: an empty ``/out``."""
-    if engine.image(EMPTY_TAG) is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            dockerfile = Path(scratch) / "Dockerfile"
-            dockerfile.write_bytes(EMPTY_DOCKERFILE)
-            context = context_tar({"Dockerfile": dockerfile}, ["out"])
-            spec = BuildSpec(context=context, tag=EMPTY_TAG, platform=native.oci_platform, labels={LABEL: "stage"})
-            engine.build(spec, lambda _: None)
-    return EMPTY_TAG
 
 
 def find_python(supplies: Supplies, word: str) -> Interpreter:

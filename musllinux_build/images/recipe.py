@@ -14,9 +14,6 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, POLICY_LABEL, PYTHONS_LABEL
 from musllinux_build.python import PythonTag
 
-SLOTS = 12
-"""How many interpreters an image can hold: the ``PYTHON_n`` of the Dockerfile."""
-
 OLDEST, NEWEST = (3, 9), (3, 15)
 """The feature releases of CPython that the scripts build."""
 FIRST_FREE_THREADED = (3, 13)
@@ -156,12 +153,13 @@ def plan_image(
         )
         for one, native in zip(selected, natives, strict=True)
     ]
+    collected = _collected(interpreters, common, target)
     image = StageRecipe(
         name=target,
         dockerfile="Dockerfile",
         args=facts,
         directories=("apk",),
-        needs={f"PYTHON_{number}": stage.name for number, stage in enumerate(interpreters, start=1)},
+        needs={"INTERPRETERS": collected[-1].name},
         bases=("TARGET_BASE",),
         apk=True,
     )
@@ -170,8 +168,19 @@ def plan_image(
         arch=arch,
         tag=image_reference(registry, policy, arch),
         labels=_labels(policy, arch, lock, [one.label for one in selected]),
-        stages=(builder, static, *natives, *interpreters, image),
+        stages=(builder, static, *natives, *interpreters, *collected, image),
     )
+
+
+def _collected(interpreters: Sequence[StageRecipe], common: Mapping[str, str], target: str) -> list[StageRecipe]:
+    """One image with all interpreters, in as many steps."""
+    empty = StageRecipe(name="no interpreter", dockerfile="empty.Dockerfile", args=common, directories=("out",))
+    stages = [empty]
+    for number, one in enumerate(interpreters, start=1):
+        needs = {"COLLECTED": stages[-1].name, "INTERPRETER": one.name}
+        name = f"{number} of {len(interpreters)} interpreters of {target}"
+        stages.append(StageRecipe(name=name, dockerfile="collect.Dockerfile", args=common, needs=needs))
+    return stages
 
 
 def _native(python: Interpreter, zlib: SourceRow, common: Mapping[str, str], engine: Arch, builder: str) -> StageRecipe:
@@ -197,8 +206,8 @@ def _selected(pythons: Sequence[Interpreter]) -> tuple[Interpreter, ...]:
         if (other := selected.get(one.tag)) is not None:
             raise UsageError(f"CPython {one.label} and {other.label} cannot be in one image")
         selected[one.tag] = one
-    if not 1 <= len(selected) <= SLOTS:
-        raise UsageError(f"an image needs 1 to {SLOTS} interpreters, not {len(selected)}")
+    if not selected:
+        raise UsageError("an image needs an interpreter")
     return tuple(selected.values())
 
 

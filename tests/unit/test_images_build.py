@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, FetchError, ImageError
 from musllinux_build.images.bases import ARCHIVE_LABEL, check_archive, elf_arch, ensure_base, ensure_builder
-from musllinux_build.images.build import EMPTY_TAG, STAGE_LABEL, build_image, find_python, package_files, shipped_files
+from musllinux_build.images.build import STAGE_LABEL, build_image, find_python, package_files, shipped_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.recipe import LIBRARIES, Interpreter, plan_image
 from musllinux_build.images.supplies import Supplies
@@ -263,6 +264,17 @@ def engine() -> Engine:
     return engine
 
 
+def interpreters(engine: Engine) -> list[BuildSpec]:
+    """The stages of the interpreters that the image built last has, as they were collected."""
+    stages = {one.tag: one for one in engine.specs if one.labels.get(LABEL) == "stage"}
+    found: list[BuildSpec] = []
+    collection = stages[engine.specs[-1].args["INTERPRETERS"]]
+    while "INTERPRETER" in collection.args:
+        found.insert(0, stages[collection.args["INTERPRETER"]])
+        collection = stages[collection.args["COLLECTED"]]
+    return found
+
+
 def test_an_image(engine: Engine, supplies: Supplies) -> None:
     info = build_image(engine, *TARGET, supplies, ListProgress())
     spec = engine.specs[-1]
@@ -272,9 +284,8 @@ def test_an_image(engine: Engine, supplies: Supplies) -> None:
     assert spec.args["TARGET_BASE"] == "musllinux-build/base:alpine-3.13.12-aarch64"
     assert spec.args["APK_MIRROR"] == ""
     stages = {one.tag: one for one in engine.specs if one.labels.get(LABEL) == "stage"}
-    pythons = [stages[spec.args[f"PYTHON_{number}"]] for number in (1, 2)]
+    pythons = interpreters(engine)
     assert [one.args["CPYTHON_VERSION"] for one in pythons] == ["3.11.2", "3.13.5"]
-    assert {spec.args[f"PYTHON_{number}"] for number in range(3, 13)} == {EMPTY_TAG}
     libraries = stages[pythons[0].args["LIBRARIES"]]
     assert libraries.args["TOOLCHAIN_IMAGE"] == toolchain_image_tag(Arch.X86_64, SHA256)
     builder = stages[libraries.args["BUILDER"]]
@@ -289,8 +300,7 @@ def test_an_image_with_one_python_and_a_mirror_address(engine: Engine, supplies:
     spec = engine.specs[-1]
     assert (spec.tag, spec.network) == ("r/musllinux_1_2_aarch64", "default")
     assert spec.args["APK_MIRROR"] == "https://mirror.example/alpine"
-    assert spec.args["PYTHON_1"] != EMPTY_TAG
-    assert spec.args["PYTHON_2"] == EMPTY_TAG
+    assert [one.args["CPYTHON_VERSION"] for one in interpreters(engine)] == ["3.13.5"]
 
 
 def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, supplies: Supplies) -> None:
@@ -304,7 +314,8 @@ def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, s
     count = len(engine.specs)
     build_image(engine, *TARGET, replace(supplies, lock=replace(supplies.lock, sources=rows)), ListProgress())
     again = [spec.labels.get(STAGE_LABEL, "") for spec in engine.specs[count:]]
-    assert sorted(name.split(" for ")[0] for name in again) == ["", "CPython 3.11.2", "CPython 3.13.5", "libraries"]
+    made = ["", "1 of 2 interpreters", "2 of 2 interpreters", "CPython 3.11.2", "CPython 3.13.5", "libraries"]
+    assert sorted(re.split(" (?:for|of) mus", name)[0] for name in again) == made
 
 
 @pytest.mark.parametrize(

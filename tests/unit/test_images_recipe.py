@@ -18,7 +18,6 @@ from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow, WheelR
 from musllinux_build.images.recipe import (
     LIBRARIES,
     OPENSSL_TARGETS,
-    SLOTS,
     ImageRecipe,
     Interpreter,
     StageRecipe,
@@ -89,8 +88,12 @@ def test_arguments_come_from_the_tables() -> None:
 
 def test_each_interpreter_is_a_stage_of_its_own() -> None:
     found = recipe("3.14.1t", "3.9.2", "3.14.1")
-    image = found.stages[-1]
-    names = [image.needs[f"PYTHON_{number}"] for number in (1, 2, 3)]
+    stages = {one.name: one for one in found.stages}
+    names: list[str] = []
+    collection = stages[found.stages[-1].needs["INTERPRETERS"]]
+    while collection.needs:
+        names.insert(0, collection.needs["INTERPRETER"])
+        collection = stages[collection.needs["COLLECTED"]]
     label = "for musllinux_1_2_aarch64"
     assert names == [f"CPython 3.9.2 {label}", f"CPython 3.14.1 {label}", f"CPython 3.14.1t {label}"]
     last = next(one for one in found.stages if one.name == names[-1])
@@ -128,7 +131,7 @@ def test_labels() -> None:
 @pytest.mark.parametrize(
     ("versions", "message"),
     [
-        ((), "needs 1 to 12 interpreters"),
+        ((), "needs an interpreter"),
         (("3.8.1",), "CPython 3.8.1 is not among"),
         (("3.12.1t",), "CPython 3.12.1t is not among"),
         (("3.13.5", "3.13.6"), "3.13.6 and 3.13.5 cannot be in one image"),
@@ -165,8 +168,6 @@ def dockerfile(name: str) -> str:
 def test_a_dockerfile_takes_what_the_recipe_gives(name: str) -> None:
     (one, *_) = (one for one in recipe("3.13.5").stages if one.dockerfile == name)
     given = {*one.args, *one.needs, *one.bases, *(["APK_MIRROR"] if one.apk else [])}
-    if name == "Dockerfile":
-        given |= {f"PYTHON_{number}" for number in range(1, SLOTS + 1)}
     assert declared_arguments(dockerfile(name)) <= given
     assert {*one.needs, *one.bases} <= declared_arguments(dockerfile(name))
 
@@ -184,15 +185,6 @@ def test_a_dockerfile_uses_only_arguments_of_the_stage(name: str) -> None:
         declared = set(re.findall(r"^ARG (\w+)$", body, re.MULTILINE)) | inherited.get(base, set())
         assert set(re.findall(r"\$\{(\w+)\}", body)) <= declared
         inherited[own] = inherited.get(base, set()) | set(re.findall(r"(\w+)=\$\{\1\}", body))
-
-
-def test_the_image_has_all_slots() -> None:
-    for number in range(1, SLOTS + 1):
-        assert f"FROM --platform=${{BUILDER_PLATFORM}} ${{PYTHON_{number}}} AS python-{number}\n" in dockerfile(
-            "Dockerfile"
-        )
-        assert f"COPY --from=python-{number} /out/ /\n" in dockerfile("Dockerfile")
-    assert f"PYTHON_{SLOTS + 1}" not in dockerfile("Dockerfile")
 
 
 def test_every_script_is_named() -> None:
