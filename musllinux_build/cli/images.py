@@ -14,6 +14,7 @@ import click
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session, signals_as_errors
+from musllinux_build.cli.join import join_command
 from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
@@ -39,6 +40,7 @@ def images() -> None:
 
 images.add_command(verify_command)
 images.add_command(publish_command)
+images.add_command(join_command)
 
 
 @images.command()

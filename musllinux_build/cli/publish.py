@@ -16,10 +16,11 @@ from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
+from musllinux_build.images.join import format_pushed, pushed
 from musllinux_build.images.lock import UNMEASURED, Lock, format_lock
 from musllinux_build.images.oci import Layout
 from musllinux_build.images.package import package_image
-from musllinux_build.images.publish import Image, Kind, plan_publication, publish
+from musllinux_build.images.publish import Image, Kind, default_tags, plan_images, plan_publication, publish
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.targets import chosen_targets
@@ -32,6 +33,11 @@ from musllinux_build.ports import Progress
 @option("--registry", multiple=True, help=f"Where to: {DEFAULT_REGISTRY} by default. Repeatable.")
 @option("--built-as", default=DEFAULT_REGISTRY, show_default=True, help="What the local images are called after.")
 @option("--tag", multiple=True, help="Tags (default: the date, as 2026.11.22-1, and latest). Repeatable.")
+@option(
+    "--digests",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Push by digest only and note here what `images join` makes an index of.",
+)
 @option("--layout", type=click.Path(file_okay=False, path_type=Path), help="Also keep the OCI layout here.")
 @option("--builder", default=HOME, help="The URI of whoever builds, for the provenance.")
 @click.option("--plain-http", is_flag=True, help="Speak HTTP, to a registry on this machine.")
@@ -55,7 +61,10 @@ def publish_command(**given: Any) -> int:
             images = _packaged(session, lock, layout, given, lines)
         layout.write_index([image.manifest for image in images])
         for where in given["registry"] or (DEFAULT_REGISTRY,):
-            steps = plan_publication(images, where, given["tag"] or default_tags(time.time()))
+            if given["digests"] is not None:
+                steps = plan_images(images, where)
+            else:
+                steps = plan_publication(images, where, given["tag"] or default_tags(time.time()))
             if given["dry_run"]:
                 for step in steps:
                     click.echo(step.line())
@@ -66,6 +75,8 @@ def publish_command(**given: Any) -> int:
                 if step.kind is Kind.TAG:
                     click.echo(f"{step.repository}:{step.reference} {step.about}")
             lines.note(f"{where}: {changed} of {len(steps)} steps changed something")
+        if given["digests"] is not None and not given["dry_run"]:
+            _note(given["digests"], format_pushed(pushed(images)))
     return 0
 
 
@@ -99,6 +110,8 @@ def refuse_unmeasured(lock: Lock) -> None:
         )
 
 
-def default_tags(now: float) -> tuple[str, str]:
-    """The date, as the reference images write it, and ``latest``."""
-    return time.strftime("%Y.%m.%d-1", time.gmtime(now)), "latest"
+def _note(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}", details=str(error)) from error

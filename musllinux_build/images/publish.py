@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -78,21 +79,46 @@ def plan_publication(images: Sequence[Image], registry: str, tags: Sequence[str]
     """
     steps: list[Step] = []
     for policy in sorted({image.policy for image in images}, key=lambda policy: policy.value):
-        own = sorted((image for image in images if image.policy is policy), key=lambda image: image.arch.value)
-        index_repository = f"{registry}/{policy.value}"
-        for image in own:
-            for repository in (f"{registry}/{policy.platform_tag(image.arch)}", index_repository):
-                steps += _image_steps(image, repository)
-        index = canonical(index_document((image.manifest for image in own), _index_annotations(policy)))
-        steps.append(
-            _step(Kind.MANIFEST, index, INDEX, repository=index_repository, about=f"the index of {policy.value}")
-        )
-        for image in own:
-            repository = f"{registry}/{policy.platform_tag(image.arch)}"
-            content = image.layout.blob(image.manifest.digest).read_bytes()
-            steps += _tag_steps(content, MANIFEST, repository, tags)
-        steps += _tag_steps(index, INDEX, index_repository, tags)
+        own = [image for image in images if image.policy is policy]
+        steps += plan_images(own, registry)
+        manifests = {
+            image.arch: (image.manifest, image.layout.blob(image.manifest.digest).read_bytes()) for image in own
+        }
+        steps += plan_index(policy, manifests, registry, tags)
     return tuple(steps)
+
+
+def plan_images(images: Sequence[Image], registry: str) -> tuple[Step, ...]:
+    """Images and what describes them, by digest: no index names them and no tag moves."""
+    steps: list[Step] = []
+    for image in sorted(images, key=lambda image: (image.policy.value, image.arch.value)):
+        for repository in repositories(registry, image.policy, image.arch):
+            steps += _image_steps(image, repository)
+    return tuple(steps)
+
+
+def plan_index(
+    policy: Policy, manifests: Mapping[Arch, tuple[Descriptor, bytes]], registry: str, tags: Sequence[str]
+) -> tuple[Step, ...]:
+    """The index of a policy by digest, then the tags of its images, its own last; the images are there already."""
+    content = canonical(index_document((one for one, _ in manifests.values()), _index_annotations(policy)))
+    steps: list[Step] = []
+    for arch in sorted(manifests, key=lambda arch: arch.value):
+        own, _ = repositories(registry, policy, arch)
+        steps += _tag_steps(manifests[arch][1], MANIFEST, own, tags)
+    whole = f"{registry}/{policy.value}"
+    index = _step(Kind.MANIFEST, content, INDEX, repository=whole, about=f"the index of {policy.value}")
+    return (index, *steps, *_tag_steps(content, INDEX, whole, tags))
+
+
+def default_tags(now: float) -> tuple[str, str]:
+    """The date, as the reference images write it, and ``latest``."""
+    return time.strftime("%Y.%m.%d-1", time.gmtime(now)), "latest"
+
+
+def repositories(registry: str, policy: Policy, arch: Arch) -> tuple[str, str]:
+    """Where an image goes: its own repository, and that of its policy's index."""
+    return f"{registry}/{policy.platform_tag(arch)}", f"{registry}/{policy.value}"
 
 
 def _index_annotations(policy: Policy) -> Mapping[str, str]:
