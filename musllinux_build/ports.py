@@ -47,6 +47,8 @@ class ImageInfo:
     workdir: str = ""
     declared: tuple[str, ...] = ()
     """What else its configuration declares: ``EXPOSE``, ``VOLUME``, ``HEALTHCHECK``."""
+    tags: tuple[str, ...] = ()
+    """The names it has on this engine, with their tags."""
 
     @property
     def arch(self) -> Arch | None:
@@ -67,6 +69,8 @@ class BuildSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     network: str = "default"
     pull: bool = False
+    no_cache: bool = False
+    """Whether the builder does every step again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,14 @@ class Engine(Protocol):
         Raises:
             ImageError: a step failed; its details are the end of the output.
         """
+        ...
+
+    def abandon_builds(self) -> None:
+        """End the builds that other threads are waiting for, and begin none any more: they get an EngineError."""
+        ...
+
+    def tag(self, ref: str, name: str) -> None:
+        """Give a local image another name."""
         ...
 
     def create(self, spec: ContainerSpec) -> str:

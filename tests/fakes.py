@@ -53,6 +53,7 @@ class FakeEngine:
         self.created: list[FakeContainer] = []
         self._images: dict[str, tuple[ImageInfo, Files]] = {}
         self._volumes: dict[str, dict[str, str]] = {}
+        self.abandoned = False
         self.pullable: dict[str, tuple[ImageInfo, Files]] = {}
 
     def add_image(
@@ -73,7 +74,19 @@ class FakeEngine:
 
     def image(self, ref: str) -> ImageInfo | None:
         found = self._find_image(ref)
-        return found[0] if found else None
+        if found is None:
+            return None
+        tags = tuple(name for name, (info, _) in self._images.items() if info.id == found[0].id)
+        return replace(found[0], tags=tags)
+
+    def abandon_builds(self) -> None:
+        self.abandoned = True
+
+    def tag(self, ref: str, name: str) -> None:
+        found = self._find_image(ref)
+        if found is None:
+            raise EngineError(f"no image {ref}")
+        self._images[name] = found
 
     def _find_image(self, ref: str) -> tuple[ImageInfo, Files] | None:
         if ref in self._images:

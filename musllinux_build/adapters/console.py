@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
 from musllinux_build.plaintext import plain_line
 
@@ -18,7 +20,9 @@ class ConsoleProgress:
     def __init__(self, console: Console, *, verbosity: int = 0) -> None:
         self._console = console
         self.verbosity = verbosity
-        self._spinning = False
+        self._lock = threading.Lock()
+        self._open: list[str] = []
+        self._status: Status | None = None
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -38,16 +42,32 @@ class ConsoleProgress:
 
     @contextmanager
     def _spinner(self, title: str) -> Iterator[None]:
-        """One at a time, the outermost, and only where somebody sees it turn."""
-        if self._spinning or not self._console.is_terminal:
+        """What runs at the moment, on one line, where somebody sees it turn."""
+        if not self._console.is_terminal:
             yield
             return
-        self._spinning = True
+        self._running(title, add=True)
         try:
-            with self._console.status(escape(title)):
-                yield
+            yield
         finally:
-            self._spinning = False
+            self._running(title, add=False)
+
+    def _running(self, title: str, *, add: bool) -> None:
+        """Steps begin and end in several threads."""
+        with self._lock:
+            if add:
+                self._open.append(title)
+            else:
+                self._open.remove(title)
+            text = escape(", ".join(self._open))
+            if self._status is None and self._open:
+                self._status = self._console.status(text)
+                self._status.start()
+            elif self._status is not None and self._open:
+                self._status.update(text)
+            elif self._status is not None:
+                self._status.stop()
+                self._status = None
 
     def note(self, text: str) -> None:
         """A line a user wants to see."""

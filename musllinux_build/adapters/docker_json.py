@@ -123,6 +123,7 @@ def image_info(found: Mapping[str, Any]) -> ImageInfo:
             for instruction, key in (("EXPOSE", "ExposedPorts"), ("VOLUME", "Volumes"), ("HEALTHCHECK", "Healthcheck"))
             if config.get(key)
         ),
+        tags=tuple(map(str, found.get("RepoTags") or ())),
     )
 
 

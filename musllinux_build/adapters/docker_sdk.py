@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from docker.context import ContextAPI  # noqa: TID251 - as above
 from docker.context.config import get_current_context_name  # noqa: TID251 - as above
 from docker.utils import kwargs_from_env  # noqa: TID251 - as above
 
+from musllinux_build.adapters.docker_build import NO_SPACE, Builds, disk_full, read_build
 from musllinux_build.adapters.docker_json import (
     DEFAULT_SOCKET,
     MINIMUM_API,
@@ -29,7 +29,7 @@ from musllinux_build.adapters.docker_json import (
     require_new_enough,
     split_reference,
 )
-from musllinux_build.errors import DiskFullError, EngineError, ImageError, MusllinuxBuildError
+from musllinux_build.errors import EngineError, ImageError, MusllinuxBuildError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, ImageInfo, PathStat
 
 # apk, tar and pip as root need these five; everything else Docker grants by default is dropped.
@@ -38,7 +38,6 @@ PIDS_LIMIT = 4096
 COPY_CHUNK = 1 << 20
 TIMEOUT_SECONDS = 3600
 ANSWER_SECONDS = 15  # for its version; all else an engine may do at its own pace
-_NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
 
 @contextmanager
@@ -48,12 +47,8 @@ def _explained(doing: str) -> Iterator[None]:
         yield
     except (api_errors.DockerException, requests.exceptions.RequestException, OSError) as error:
         text = str(getattr(error, "explanation", None) or error)
-        if _NO_SPACE.search(text) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-            raise DiskFullError(
-                f"no space left while {doing}",
-                details=text,
-                resolution="Free space on the engine's disk, for example: docker system prune",
-            ) from error
+        if NO_SPACE.search(text) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            raise disk_full(doing, text) from error
         raise EngineError(
             f"the container engine failed while {doing}",
             details=text,
@@ -151,6 +146,7 @@ class DockerEngine:
 
     def __init__(self, client: Any, endpoint: Endpoint) -> None:
         self._api: Any = client
+        self._builds = Builds(client)
         self.endpoint = endpoint
         # Archives are already as small as they get to be; compressing them costs more than the socket.
         self._api.headers["Accept-Encoding"] = "identity"
@@ -191,10 +187,9 @@ class DockerEngine:
 
     def build(self, spec: BuildSpec, on_line: Callable[[str], None]) -> ImageInfo:
         """Build with the classic builder, which every API this old and newer has."""
-        tail: list[str] = []
-        with _explained(f"building {spec.tag}"):
+        with _explained(f"building {spec.tag}"), self._builds.running(spec.context) as context:
             events = self._api.build(
-                fileobj=_Reader(spec.context),
+                fileobj=context,
                 custom_context=True,
                 dockerfile=spec.dockerfile,
                 tag=spec.tag,
@@ -204,21 +199,26 @@ class DockerEngine:
                 labels=dict(spec.labels),
                 network_mode=spec.network,
                 pull=spec.pull,
+                nocache=spec.no_cache,
                 rm=True,
                 forcerm=True,
                 decode=True,
             )
-            for event in events:
-                if "error" in event:
-                    _raise_build_error(spec.tag, str(event["error"]).strip(), tail)
-                for line in str(event.get("stream", "")).splitlines():
-                    if line.strip():
-                        tail = [*tail[-39:], line]
-                        on_line(line)
+            tail = read_build(spec.tag, events, on_line)
         found = self.image(spec.tag)
         if found is None:
             raise ImageError(f"building {spec.tag} left no image", details="\n".join(tail))
         return found
+
+    def abandon_builds(self) -> None:
+        """End what other threads build."""
+        self._builds.end()
+
+    def tag(self, ref: str, name: str) -> None:
+        """Give the image another name."""
+        repository, tag = split_reference(name)
+        with _explained(f"calling {ref} {name}"):
+            self._api.tag(ref, repository, tag=tag, force=True)
 
     def create(self, spec: ContainerSpec) -> str:
         """Create and start; no capabilities beyond CAPABILITIES, no new privileges, no host mount."""
@@ -402,26 +402,6 @@ class DockerEngine:
                 return
 
 
-class _Reader:
-    """Byte chunks as the file object the SDK wants; an iterator of its own would be sent as it is."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
-
-
 def _explained_chunks(stream: Iterable[bytes], path: str) -> Iterator[bytes]:
     with _explained(f"copying {path} out of a container"):
         yield from stream
-
-
-def _raise_build_error(tag: str, message: str, tail: Sequence[str]) -> None:
-    if _NO_SPACE.search(message):
-        raise DiskFullError(
-            f"no space left while building {tag}",
-            details=message,
-            resolution="Free space on the engine's disk, for example: docker system prune",
-        )
-    raise ImageError(f"building the image {tag} failed: {message}", details="\n".join(tail))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from musllinux_build.cli.main import show_error
 from musllinux_build.cli.options import (
     Lines,
     cache_directory,
+    log_directory,
     option,
     progress,
     supplies_from,
@@ -47,7 +46,6 @@ from musllinux_build.report import Report, distinct_errors, error_json
 if TYPE_CHECKING:
     from musllinux_build.builds.workshop import Host
 
-KEPT_LOGS = 20
 PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
 T = TypeVar("T")
 
@@ -223,17 +221,6 @@ def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Hos
         index=index_settings(with_credentials=given["index_credentials"], warn=lines.warn),
         ca_bundle=ca_bundle(given["ca_bundle"], os.environ),
         output=given["output"],
-        logs=log_directory(asked.project.path),
+        logs=log_directory(asked.project.path.resolve().name.removesuffix(".tar.gz")),
         fail_fast=not given["keep_going"],
     )
-
-
-def log_directory(project: Path) -> Path:
-    """A directory of its own for this run's logs; those of the last KEPT_LOGS runs stay."""
-    logs = cache_directory() / "logs"
-    runs = sorted(logs.iterdir()) if logs.is_dir() else []
-    for old in runs[: max(0, len(runs) - KEPT_LOGS + 1)]:
-        shutil.rmtree(old, ignore_errors=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = project.resolve().name.removesuffix(".tar.gz")
-    return logs / f"{stamp}-{os.getpid()}-{name}"

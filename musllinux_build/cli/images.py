@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import Session, signals_as_errors
+from musllinux_build.cli.image_build import build_command
 from musllinux_build.cli.join import join_command
-from musllinux_build.cli.options import cache_directory, option, progress, supply_options, verbosity_options
+from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.bases import file_sha256
-from musllinux_build.images.build import build_image
 from musllinux_build.images.lock import Lock, format_lock
 from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
 from musllinux_build.images.package import LOCK_LABEL
@@ -38,34 +35,10 @@ def images() -> None:
     """Lock, build, verify and publish the images that wheels are built in."""
 
 
+images.add_command(build_command)
 images.add_command(verify_command)
 images.add_command(publish_command)
 images.add_command(join_command)
-
-
-@images.command()
-@option("--policy", multiple=True, help="musllinux_1_2 (default). Repeatable.")
-@option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
-@option("--python", multiple=True, help="3.13 or 3.13.5 (default: all). Repeatable.")
-@option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
-@supply_options
-@verbosity_options
-def build(**given: Any) -> int:
-    """Build images from the shipped Dockerfile."""
-    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
-
-    supplies = Supplies.chosen(
-        **{name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")},
-        fetch=HostFetch(cache=cache_directory() / "downloads"),
-    )
-    lines = progress(given["verbose"], given["quiet"])
-    targets = chosen_targets(supplies.lock, given["policy"], given["arch"])
-    names = {"pythons": given["python"], "registry": given["registry"]}
-    with signals_as_errors(), closing(Session(connect(), lines)) as session:
-        for policy, arch in targets:
-            info = build_image(session.engine, policy, arch, supplies, lines, **names)
-            click.echo(f"{policy.platform_tag(arch)} {info.id} {info.size // 1_000_000} MB")
-    return 0
 
 
 @images.command("list")

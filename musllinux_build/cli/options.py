@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.images.supplies import Supplies
 
+KEPT_LOGS = 20
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -70,3 +73,12 @@ def cache_directory() -> Path:
     """``$XDG_CACHE_HOME/musllinux-build`` (XDG base directory specification)."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "musllinux-build"
+
+
+def log_directory(name: str) -> Path:
+    """A directory of its own for this run's logs; those of the last KEPT_LOGS runs stay."""
+    logs = cache_directory() / "logs"
+    runs = sorted(logs.iterdir()) if logs.is_dir() else []
+    for old in runs[: max(0, len(runs) - KEPT_LOGS + 1)]:
+        shutil.rmtree(old, ignore_errors=True)
+    return logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"

@@ -18,6 +18,7 @@ from musllinux_build.images.bases import ensure_base
 from musllinux_build.images.build import build_image
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
+from musllinux_build.images.works import Order
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
 from musllinux_build.toolchain import (
@@ -99,4 +100,5 @@ def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy
         except ImageError as error:
             lines.note(f"{ref} is not to be had from its registry: {error.details or error.brief}")
     lines.note(f"building {ref} from the shipped Dockerfile; later runs find it here")
-    return build_image(engine, policy, arch, supplies, lines, registry=config.registry or DEFAULT_REGISTRY)
+    order = Order(registry=config.registry or DEFAULT_REGISTRY)
+    return build_image(engine, policy, arch, supplies, lines, order=order)

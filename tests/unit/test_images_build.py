@@ -16,10 +16,13 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, FetchError, ImageError
 from musllinux_build.images.bases import ARCHIVE_LABEL, check_archive, elf_arch, ensure_base, ensure_builder
-from musllinux_build.images.build import STAGE_LABEL, build_image, find_python, package_files, shipped_files
+from musllinux_build.images.build import build_image, build_images
+from musllinux_build.images.foundry import State
+from musllinux_build.images.ingredients import package_files, shipped_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.recipe import LIBRARIES, Interpreter, plan_image
 from musllinux_build.images.supplies import Supplies
+from musllinux_build.images.works import STAGE_LABEL, STAGE_REPOSITORY, Order, find_python
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, BuildSpec, EngineInfo, ImageInfo
 from musllinux_build.toolchain import toolchain_image_tag
@@ -51,6 +54,9 @@ class Engine(FakeEngine):
 
     specs: list[BuildSpec] = field(default_factory=list)
     native: Arch | None = Arch.X86_64
+    broken: str = ""
+    """The stage that fails."""
+    failures: list[str] = field(default_factory=lambda: 99 * ["no compiler"])
 
     def __post_init__(self) -> None:
         FakeEngine.__init__(self)
@@ -60,6 +66,8 @@ class Engine(FakeEngine):
 
     def build(self, spec: BuildSpec, on_line: Callable[[str], None]) -> ImageInfo:
         self.specs.append(spec)
+        if self.failures and self.broken and spec.labels.get(STAGE_LABEL) == self.broken:
+            raise ImageError(self.failures.pop(), details="compiler: no")
         platform = spec.platform or spec.args.get("TARGET_PLATFORM", spec.args["BUILDER_PLATFORM"])
         return super().build(replace(spec, platform=platform), on_line)
 
@@ -238,7 +246,8 @@ def supplies(archives: Supplies, tmp_path: Path) -> Supplies:
     rows = [*(source(name, "1.0") for name in LIBRARIES), source("cpython", "3.11.2"), source("cpython", "3.13.5")]
     for row in rows:
         (sources / row.archive).write_bytes(CONTENT)
-    (tmp_path / "wheels" / "pip.whl").write_bytes(CONTENT)
+    for name in ("pip", "build", "z"):
+        (tmp_path / "wheels" / f"{name}.whl").write_bytes(CONTENT)
     wheels = (
         WheelRow(group="toolchain", name="z", version="1", filename="z.whl", sha256=SHA256, arch=Arch.X86_64),
         WheelRow(group="python", name="pip", version="1", filename="pip.whl", sha256=SHA256),
@@ -279,7 +288,8 @@ def test_an_image(engine: Engine, supplies: Supplies) -> None:
     info = build_image(engine, *TARGET, supplies, ListProgress())
     spec = engine.specs[-1]
     assert info.arch is Arch.AARCH64
-    assert spec.tag == "ghcr.io/musllinux-build/musllinux_1_2_aarch64"
+    assert info.tags == (spec.tag, "ghcr.io/musllinux-build/musllinux_1_2_aarch64")
+    assert spec.tag.startswith(f"{STAGE_REPOSITORY}:")
     assert (spec.platform, spec.network) == ("", "none")
     assert spec.args["TARGET_BASE"] == "musllinux-build/base:alpine-3.13.12-aarch64"
     assert spec.args["APK_MIRROR"] == ""
@@ -291,23 +301,24 @@ def test_an_image(engine: Engine, supplies: Supplies) -> None:
     builder = stages[libraries.args["BUILDER"]]
     assert builder.args["BUILDER_BASE"] == "musllinux-build/base:builder-x86_64"
     assert isinstance(supplies.fetch, Fetched)
-    assert supplies.fetch.asked == ["z.whl", "build.whl"]
+    assert supplies.fetch.asked == []
 
 
 def test_an_image_with_one_python_and_a_mirror_address(engine: Engine, supplies: Supplies) -> None:
     online = replace(supplies, apk_mirror="https://mirror.example/alpine")
-    build_image(engine, *TARGET, online, ListProgress(), pythons=["3.13.5"], registry="r")
+    build_image(engine, *TARGET, online, ListProgress(), order=Order(pythons=["3.13.5"], registry="r"))
     spec = engine.specs[-1]
-    assert (spec.tag, spec.network) == ("r/musllinux_1_2_aarch64", "default")
+    assert engine.image("r/musllinux_1_2_aarch64") == engine.image(spec.tag)
+    assert spec.network == "default"
     assert spec.args["APK_MIRROR"] == "https://mirror.example/alpine"
     assert [one.args["CPYTHON_VERSION"] for one in interpreters(engine)] == ["3.13.5"]
 
 
 def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, supplies: Supplies) -> None:
-    build_image(engine, *TARGET, supplies, ListProgress(), jobs=2)
+    build_image(engine, *TARGET, supplies, ListProgress(), order=Order(jobs=2))
     first = [spec.tag for spec in engine.specs]
     build_image(engine, *TARGET, supplies, ListProgress())
-    assert [spec.tag for spec in engine.specs[len(first) :]] == ["ghcr.io/musllinux-build/musllinux_1_2_aarch64"]
+    assert len(engine.specs) == len(first)
     rows = tuple(replace(row, sha256=OTHER) if row.name == "xz" else row for row in supplies.lock.sources)
     assert supplies.source_mirror is not None
     (supplies.source_mirror / "xz-1.0.tar.gz").write_bytes(b"other")
@@ -316,6 +327,102 @@ def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, s
     again = [spec.labels.get(STAGE_LABEL, "") for spec in engine.specs[count:]]
     made = ["", "1 of 2 interpreters", "2 of 2 interpreters", "CPython 3.11.2", "CPython 3.13.5", "libraries"]
     assert sorted(re.split(" (?:for|of) mus", name)[0] for name in again) == made
+
+
+BOTH = [TARGET, (Policy.MUSLLINUX_1_2, Arch.X86_64)]
+
+
+@pytest.fixture
+def two(supplies: Supplies, tmp_path: Path) -> Supplies:
+    """Supplies for a second architecture, too."""
+    sha256 = root_archive(tmp_path / "alpine-x86_64.tar.gz", elf_header(Arch.X86_64))
+    base = replace(supplies.lock.bases[0], arch=Arch.X86_64, filename="alpine-x86_64.tar.gz", sha256=sha256)
+    index = tmp_path / "apk" / "v3.13" / "main" / "x86_64"
+    index.mkdir()
+    (index / "APKINDEX.tar.gz").touch()
+    apks = (*supplies.lock.apks, replace(supplies.lock.apks[0], arch=Arch.X86_64))
+    return replace(supplies, lock=replace(supplies.lock, bases=(*supplies.lock.bases, base), apks=apks))
+
+
+def test_stages_that_two_images_share_are_built_once(engine: Engine, two: Supplies, tmp_path: Path) -> None:
+    report = build_images(engine, BOTH, two, ListProgress(), Order(jobs=3, logs=tmp_path / "logs"))
+    assert report.error is None
+    assert [made.info is not None and made.info.arch for made in report.images] == [Arch.AARCH64, Arch.X86_64]
+    names = [spec.labels[STAGE_LABEL] for spec in engine.specs if STAGE_LABEL in spec.labels]
+    assert len(names) == len(set(names))
+    assert sum(name.startswith(("builder", "build python", "no interpreter")) for name in names) == 4
+    assert len(report.stages) == 4 + 2 * 6
+    assert len(report.targeted) == 2 * 6
+    assert (tmp_path / "logs" / "libraries-for-musllinux_1_2_x86_64.log").read_text() == "built\n"
+    assert len(list((tmp_path / "logs").iterdir())) == 16
+    made = report.images[0]
+    assert report.seconds_of(made) >= report.seconds_of(made, target_only=True) >= 0
+    again = build_images(engine, BOTH, two, ListProgress(), Order())
+    assert {entry.state for entry in again.stages.values()} == {State.REUSED}
+    assert [again.reused(made) for made in again.images] == [10, 10]
+
+
+def test_without_the_cache_everything_is_built_again_and_once(engine: Engine, two: Supplies) -> None:
+    build_images(engine, BOTH, two, ListProgress(), Order())
+    first = len(engine.specs)
+    build_images(engine, BOTH, two, ListProgress(), Order(no_cache=True))
+    again = engine.specs[first:]
+    assert len(again) == 16
+    assert all(spec.no_cache for spec in again)
+
+
+def test_what_another_run_built_is_only_called_by_its_name(engine: Engine, two: Supplies) -> None:
+    build_images(engine, BOTH, two, ListProgress(), Order())
+    engine.remove_image("ghcr.io/musllinux-build/musllinux_1_2_x86_64")
+    first = len(engine.specs)
+    build_images(engine, BOTH, two, ListProgress(), Order())
+    assert len(engine.specs) == first
+    assert engine.image("ghcr.io/musllinux-build/musllinux_1_2_x86_64") is not None
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_stage_that_fails(engine: Engine, two: Supplies, tmp_path: Path, keep_going: bool) -> None:
+    engine.broken = "libraries for musllinux_1_2_aarch64"
+    report = build_images(
+        engine, BOTH, two, ListProgress(), Order(keep_going=keep_going, logs=tmp_path / "logs", pythons=["3.13"])
+    )
+    assert isinstance(report.error, ImageError)
+    assert "compiler: no" in report.error.details
+    log = tmp_path / "logs" / "libraries-for-musllinux_1_2_aarch64.log"
+    assert report.error.resolution == f"The whole log: {log}"
+    assert "no compiler" in log.read_text()
+    assert [made.info is not None for made in report.images] == [False, keep_going]
+    assert report.images[0].error is report.error
+
+
+def test_a_layer_that_the_builder_lost_is_built_once_more(engine: Engine, supplies: Supplies) -> None:
+    engine.broken, engine.failures = (
+        "libraries for musllinux_1_2_aarch64",
+        ["failed to get layer: layer does not exist"],
+    )
+    assert build_images(engine, [TARGET], supplies, ListProgress(), Order()).error is None
+    engine.failures = ["layer does not exist", "layer does not exist"]
+    report = build_images(engine, [TARGET], supplies, ListProgress(), Order(no_cache=True))
+    assert isinstance(report.error, ImageError)
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_an_image_that_cannot_be_planned(engine: Engine, two: Supplies, tmp_path: Path, keep_going: bool) -> None:
+    (tmp_path / "apk" / "v3.13" / "main" / "aarch64" / "APKINDEX.tar.gz").unlink()
+    report = build_images(engine, BOTH, two, ListProgress(), Order(keep_going=keep_going))
+    assert report.error is not None
+    assert "nothing for musllinux_1_2_aarch64" in report.error.brief
+    assert [made.info is not None for made in report.images] == [False, True][: 1 + keep_going]
+
+
+def test_a_missing_source_fails_the_stages_that_need_it(engine: Engine, two: Supplies) -> None:
+    assert two.source_mirror is not None
+    (two.source_mirror / "cpython-3.11.2.tar.gz").unlink()
+    lock = replace(two.lock, sources=two.lock.sources)
+    report = build_images(
+        engine, BOTH, replace(two, lock=lock), ListProgress(), Order(pythons=["3.11.2"], keep_going=True)
+    )
+    assert [isinstance(made.error, FetchError) for made in report.images] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +441,7 @@ def test_a_word_that_names_no_interpreter(supplies: Supplies) -> None:
 @pytest.mark.parametrize("word", ["3.12", "3.13.6"])
 def test_a_python_that_the_lock_lacks(engine: Engine, supplies: Supplies, word: str) -> None:
     with pytest.raises(ImageError, match=f"does not have CPython {word}"):
-        build_image(engine, *TARGET, supplies, ListProgress(), pythons=[word])
+        build_image(engine, *TARGET, supplies, ListProgress(), order=Order(pythons=[word]))
 
 
 def test_a_mirrored_source_with_another_hash(engine: Engine, supplies: Supplies) -> None:
@@ -347,7 +454,7 @@ def test_a_mirrored_source_with_another_hash(engine: Engine, supplies: Supplies)
 def test_a_source_that_the_mirror_lacks(engine: Engine, supplies: Supplies) -> None:
     assert supplies.source_mirror is not None
     (supplies.source_mirror / "zlib-1.0.tar.gz").unlink()
-    with pytest.raises(FetchError, match=r"zlib-1\.0\.tar\.gz is not in the source mirror"):
+    with pytest.raises(FetchError, match=r"zlib-1\.0\.tar\.gz is not in the offline directory"):
         build_image(engine, *TARGET, supplies, ListProgress())
     build_image(engine, *TARGET, replace(supplies, offline=False), ListProgress())
     assert isinstance(supplies.fetch, Fetched)

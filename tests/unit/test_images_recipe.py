@@ -12,8 +12,8 @@ import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.images.build import declared_arguments
 from musllinux_build.images.context import context_tar
+from musllinux_build.images.ingredients import declared_arguments
 from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.recipe import (
     LIBRARIES,

@@ -1,0 +1,140 @@
+"""``musllinux-build images build | clean``: images from the shipped Dockerfiles, and their stages on the engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musllinux_build.builds.session import Session, signals_as_errors
+from musllinux_build.cli.main import show_error
+from musllinux_build.cli.options import (
+    log_directory,
+    option,
+    progress,
+    supplies_from,
+    supply_options,
+    verbosity_options,
+)
+from musllinux_build.errors import UsageError
+from musllinux_build.images.build import Report, build_images
+from musllinux_build.images.foundry import State
+from musllinux_build.images.reference import DEFAULT_REGISTRY
+from musllinux_build.images.targets import chosen_targets
+from musllinux_build.images.works import Made, Order
+
+
+@click.command("build")
+@option("--policy", multiple=True, help="musllinux_1_2 (default: all that the lock has). Repeatable.")
+@option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
+@option("--python", multiple=True, help="3.13, 3.13.5 or 3.14t (default: all). Repeatable.")
+@option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
+@option("--jobs", "-j", type=click.IntRange(1), default=2, show_default=True, help="Build so many stages at once.")
+@click.option("--no-cache", is_flag=True, help="Build every stage again, although it is there.")
+@click.option("--keep-going", is_flag=True, help="After a failure build what does not need it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@click.option("--times", type=click.Path(dir_okay=False, path_type=Path), help="Also write that JSON to this file.")
+@supply_options
+@verbosity_options
+def build_command(**given: Any) -> int:
+    """Build images: stages that several need once, what is there already not at all, the rest in parallel."""
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
+
+    supplies = supplies_from(given)
+    lines = progress(given["verbose"], given["quiet"])
+    targets = chosen_targets(supplies.lock, given["policy"], given["arch"])
+    order = Order(
+        pythons=given["python"],
+        registry=given["registry"],
+        jobs=given["jobs"],
+        no_cache=given["no_cache"],
+        keep_going=given["keep_going"],
+        logs=log_directory("images"),
+    )
+    with signals_as_errors(), closing(Session(connect(), lines)) as session:
+        report = build_images(session.engine, targets, supplies, lines, order)
+    document = report_json(report, order)
+    if given["times"] is not None:
+        _write(given["times"], f"{json.dumps(document, indent=2)}\n")
+    click.echo(json.dumps(document, indent=2) if given["as_json"] else report_table(report))
+    for made in report.images:
+        if made.error is not None and made.error is not report.error:
+            show_error(made.error)
+    if report.error is not None:
+        raise report.error
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}", details=str(error)) from error
+
+
+def report_json(report: Report, order: Order) -> Mapping[str, Any]:
+    """The run as data; docs/images.md describes it."""
+    return {
+        "schema": 1,
+        "jobs": order.jobs,
+        "no_cache": order.no_cache,
+        "seconds": round(report.seconds, 1),
+        "images": [_image_json(made, report) for made in report.images],
+        "stages": [
+            {
+                "key": key,
+                "name": entry.job.title,
+                "state": entry.state.value,
+                "seconds": round(entry.seconds, 1),
+                "started": round(entry.started, 1),
+                "ended": round(entry.ended, 1),
+                "target": key in report.targeted,
+            }
+            for key, entry in report.stages.items()
+        ],
+    }
+
+
+def _image_json(made: Made, report: Report) -> Mapping[str, Any]:
+    return {
+        "image": made.tag,
+        "policy": made.policy.value,
+        "arch": made.arch.value,
+        "id": made.info.id if made.info is not None else None,
+        "size": made.info.size if made.info is not None else None,
+        "seconds": round(report.seconds_of(made), 1),
+        "target_seconds": round(report.seconds_of(made, target_only=True), 1),
+        "stages": list(made.stages),
+        "reused": report.reused(made),
+        "error": made.error.brief if made.error is not None else None,
+    }
+
+
+def report_table(report: Report) -> str:
+    """One line per image; its seconds are those of its stages, shared ones too."""
+    rows = [("image", "id", "MB", "seconds", "stages reused")]
+    for made in report.images:
+        state = made.info.id.removeprefix("sha256:")[:12] if made.info is not None else None
+        rows.append(
+            (
+                made.tag,
+                state or ("failed" if made.error is not None else State.LEFT.value),
+                f"{made.info.size / 1e6:.0f}" if made.info is not None else "-",
+                f"{report.seconds_of(made):.0f}",
+                f"{report.reused(made)} of {len(made.stages)}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place in (0, 1) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,59 @@
+"""The files that a lock pins, from directories or the network: none is used whose hash is another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from musllinux_build.errors import FetchError
+from musllinux_build.images.bases import file_sha256
+from musllinux_build.images.lock import SourceRow, WheelRow
+from musllinux_build.images.supplies import Supplies
+
+
+def pinned_file(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies, platforms: Sequence[str] = ()) -> Path:
+    """The file of a row: from its directory where there is one, else fetched into ``scratch``.
+
+    ``platforms`` are the platform tags of a wheel that is not for every machine.
+
+    Raises:
+        FetchError: it cannot be had, or has another hash.
+    """
+    if isinstance(row, WheelRow):
+        if supplies.wheelhouse is None:
+            return supplies.fetch.wheel(row, scratch, platforms)
+        path = supplies.wheelhouse / row.filename
+        if path.is_file():
+            return checked_file(path, row.sha256)
+        if supplies.offline:
+            raise _not_there(row.filename, supplies.wheelhouse)
+        return supplies.fetch.wheel(row, scratch, platforms)
+    here = supplies.mirrored(row)
+    if here is not None:
+        return checked_file(here, row.sha256)
+    if supplies.source_mirror is not None and supplies.offline:
+        raise _not_there(row.archive, supplies.source_mirror)
+    return supplies.fetch.source(row, scratch / row.archive)
+
+
+def _not_there(name: str, directory: Path) -> FetchError:
+    return FetchError(
+        f"{name} is not in the offline directory",
+        details=str(directory),
+        resolution="Fill it (musllinux-build images mirror), or leave --offline out.",
+    )
+
+
+def checked_file(path: Path, sha256: str) -> Path:
+    """``path``, whose content has this hash.
+
+    Raises:
+        FetchError: it has another one.
+    """
+    if (found := file_sha256(path)) != sha256:
+        raise FetchError(
+            f"{path.name} is not the pinned file",
+            details=f"{path}\nexpected sha256 {sha256}\nreceived sha256 {found}",
+            resolution="Replace it, or measure a lock for this directory: musllinux-build images lock --update.",
+        )
+    return path
