@@ -10,9 +10,14 @@ from enum import Enum
 from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError
 from musllinux_build.ports import EngineInfo
+from musllinux_build.python import PythonTag
+from musllinux_build.report import NOT_PROVEN
+from musllinux_build.surroundings import PYTHONS, OwnImage
 
 MINIMUM_FREE_BYTES = 12 << 30
 """Two images, their build stages and a few containers."""
+MINIMUM_FREE_INSIDE = 1 << 30
+"""A copy of the project, what its build makes, and an environment to try the wheel in."""
 
 
 class State(Enum):
@@ -185,7 +190,10 @@ def check_disk(free: int | None, place: str) -> Check:
     return Check(name="disk", state=State.OK, found=found)
 
 
-def check_certificates(bundle: bytes) -> Check:
+MEND_CERTIFICATES = "apt-get install ca-certificates   (or: --ca-bundle FILE)"
+
+
+def check_certificates(bundle: bytes, mend: str = MEND_CERTIFICATES) -> Check:
     """The bundle that containers get."""
     count = bundle.count(b"-----BEGIN CERTIFICATE-----")
     if not count:
@@ -193,13 +201,13 @@ def check_certificates(bundle: bytes) -> Check:
             name="CA bundle",
             state=State.WARNING,
             found="none on this machine",
-            mend="apt-get install ca-certificates   (or: --ca-bundle FILE)",
+            mend=mend,
         )
     return Check(name="CA bundle", state=State.OK, found=f"{count} certificates")
 
 
-def check_index(status: int | None, said: str) -> Check:
-    """``status`` of a query of the index from inside a container, None when no image is here to ask from."""
+def check_index(status: int | None, said: str, asked: str = "from a container") -> Check:
+    """``status`` of a query of the index, None when no image is here to ask from."""
     name = "package index"
     if status is None:
         return Check(
@@ -212,10 +220,52 @@ def check_index(status: int | None, said: str) -> Check:
         return Check(
             name=name,
             state=State.FAILED,
-            found=f"not reachable from a container: {said}",
+            found=f"not reachable {asked}: {said}",
             mend="Check proxy, CA bundle (--ca-bundle) and pip's index settings (pip config list).",
         )
-    return Check(name=name, state=State.OK, found="reachable from a container")
+    return Check(name=name, state=State.OK, found=f"reachable {asked}")
+
+
+def check_own_image(image: OwnImage, release: str, musl: str) -> Check:
+    """The image around this process: its Alpine release and the package of its musl, "" where they are not known."""
+    alpine = f"Alpine {release or 'unknown'}, musl {musl or 'unknown'}"
+    found = f"{image.name} ({alpine}): no engine is needed; wheels are {NOT_PROVEN}"
+    base = image.policy.row.image
+    if base is not None and musl not in ("", base.musl_package):
+        # A newer one is a variant, and the audit finds what it would do to a wheel.
+        return Check(
+            name="inside",
+            state=State.WARNING,
+            found=f"{found}; wheels of {image.policy.value} are built on musl {base.musl_package}",
+            mend="Where the audit says that a symbol is missing: build in an image with that musl.",
+        )
+    return Check(name="inside", state=State.OK, found=found)
+
+
+def check_interpreters(pythons: Sequence[PythonTag]) -> Check:
+    """The interpreters of this image."""
+    if not pythons:
+        return Check(
+            name="interpreters", state=State.FAILED, found=f"none in {PYTHONS}", mend="Start it in a whole image."
+        )
+    return Check(name="interpreters", state=State.OK, found=" ".join(map(str, pythons)))
+
+
+def check_compiler(version: str, why: str) -> Check:
+    """The first line of the compiler's ``version``, empty where it does not answer, for the reason ``why``."""
+    line = next(iter(version.splitlines()), "")
+    if not line:
+        mend = "apk add build-base   (only projects with nothing to compile do without)"
+        return Check(name="compiler", state=State.WARNING, found=why, mend=mend)
+    return Check(name="compiler", state=State.OK, found=line)
+
+
+def check_space(free: int | None, place: str) -> Check:
+    """``free`` bytes where a build in this image puts its files."""
+    found = "unknown" if free is None else f"{free >> 20} MiB free at {place}"
+    if free is not None and free < MINIMUM_FREE_INSIDE:
+        return Check(name="disk", state=State.WARNING, found=found, mend="Name a larger place: TMPDIR=DIR")
+    return Check(name="disk", state=State.OK if free is not None else State.WARNING, found=found)
 
 
 def worst(checks: Sequence[Check]) -> State:

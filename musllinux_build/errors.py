@@ -80,10 +80,10 @@ class EmulationError(MusllinuxBuildError):
 
 
 class VerifyError(MusllinuxBuildError):
-    """The finished wheel failed on a stock Alpine."""
+    """The finished wheel failed on a stock Alpine, or in a fresh environment inside an image."""
 
     exit_code = 10
-    meaning = "the wheel failed its verification on a stock Alpine"
+    meaning = "the wheel failed its verification"
 
 
 class DiskFullError(MusllinuxBuildError):

@@ -67,11 +67,13 @@ def plan(
     requires_python: SpecifierSet,
     native: Arch,
     images: Collection[tuple[Policy, Arch]] | None = None,
+    elsewhere: str = "",
 ) -> Plan:
     """Every combination, split into what is built and what is not.
 
     ``pythons`` are those our images have; ``native`` is the engine's architecture, the default; ``images`` are the
-    policies and architectures there are images for, None for all.
+    policies and architectures there are images for, None for all; ``elsewhere`` says why nothing else is built where
+    that is not because this release lacks the image.
 
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built.
@@ -87,7 +89,7 @@ def plan(
     skipped: list[Skip] = []
     for arch, policy, python in product(config.archs or (native,), config.policies or (Policy.MUSLLINUX_1_2,), chosen):
         target = Target(arch=arch, policy=policy, python=python)
-        reason = _refusal(target, config, requires_python) or _no_image(target, images)
+        reason = _refusal(target, config, requires_python) or _no_image(target, images, elsewhere)
         if reason:
             skipped.append(Skip(target=target, reason=reason))
         else:
@@ -107,10 +109,13 @@ def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> s
     return ""
 
 
-def _no_image(target: Target, images: Collection[tuple[Policy, Arch]] | None) -> str:
+def _no_image(target: Target, images: Collection[tuple[Policy, Arch]] | None, elsewhere: str) -> str:
     if images is None or (target.policy, target.arch) in images:
         return ""
-    return f"this release has no image {target.policy.platform_tag(target.arch)}; name your own with --registry"
+    return (
+        elsewhere
+        or f"this release has no image {target.policy.platform_tag(target.arch)}; name your own with --registry"
+    )
 
 
 def _matches(target: Target, patterns: Iterable[str]) -> bool:

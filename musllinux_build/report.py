@@ -10,11 +10,15 @@ from musllinux_build.errors import MusllinuxBuildError
 from musllinux_build.plan import Plan, Target
 
 SCHEMA_VERSION = 1
+NOT_PROVEN = "not proven on stock Alpine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltWheel:
-    """A finished wheel in the output directory. ``proven`` names the Alpine releases it was imported on."""
+    """A finished wheel in the output directory. ``proven`` names the Alpine releases it was imported on.
+
+    ``caveat`` says what was done instead, where none was to be had.
+    """
 
     path: Path
     size: int
@@ -22,6 +26,7 @@ class BuiltWheel:
     floor: str
     grafted: tuple[str, ...]
     proven: tuple[str, ...]
+    caveat: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,7 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
             "floor": wheel.floor,
             "grafted": list(wheel.grafted),
             "proven": list(wheel.proven),
+            "caveat": wheel.caveat,
         }
     if outcome.error is not None:
         common |= error_json(outcome.error)
@@ -99,6 +105,7 @@ class Row:
     grafted: str = ""
     remark: str = ""
     """A second line below the name: the hash, or why there is no wheel."""
+    caveat: str = ""
 
 
 def table_rows(report: Report) -> Sequence[Row]:
@@ -119,7 +126,9 @@ def _outcome_row(outcome: Outcome) -> Row:
         brief = outcome.error.brief if outcome.error else "no wheel"
         return Row(name=outcome.target.identifier, time=took, remark=f"failed: {brief}")
     if outcome.same_as:
-        return Row(name=outcome.target.identifier, time=took, remark=f"served by {outcome.same_as}")
+        return Row(
+            name=outcome.target.identifier, time=took, remark=f"served by {outcome.same_as}", caveat=wheel.caveat
+        )
     return Row(
         name=wheel.path.name,
         size=human_size(wheel.size),
@@ -127,6 +136,7 @@ def _outcome_row(outcome: Outcome) -> Row:
         floor=f">= {wheel.floor}",
         grafted=", ".join(wheel.grafted),
         remark=f"sha256 {wheel.sha256}",
+        caveat=wheel.caveat,
     )
 
 

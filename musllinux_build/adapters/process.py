@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
+import signal
 import subprocess  # noqa: TID251 - this module is the door
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,10 @@ NOT_FOUND = 127
 """The exit status of a command that is not there, as shells have it (POSIX, 2.8.2)."""
 NOT_EXECUTABLE = 126
 TAIL = 2000
+CHUNK = 1 << 16
+"""What a pipe holds (pipe(7))."""
+GLANCE_MILLISECONDS = 100
+"""How often is looked whether a program ended that left its output to another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +111,85 @@ def start(argv: Sequence[str], *, log: Path) -> int:
         return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
     except OSError as error:
         raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
+class ProcessGroups:
+    """Programs of one purpose, each with all that it starts: they run one after the other and end together.
+
+    Each is the leader of a session of its own, so that a terminal's signals do not reach it and what it leaves in the
+    background is known by its group. A leader is not reaped before the end: until then nobody else gets its number.
+    No signal may become an exception in ``undisturbed``, between a program's start and its being known.
+    """
+
+    def __init__(self, undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._leaders: list[subprocess.Popen[bytes]] = []
+        self._undisturbed = undisturbed
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        on_output: Callable[[bytes], None] = lambda _: None,
+    ) -> int:
+        """Run a program to its end, standard output and error together; the exit status as shells have it."""
+        try:
+            with self._undisturbed():
+                leader = subprocess.Popen(
+                    list(argv),
+                    env=env,
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                self._leaders.append(leader)
+        except FileNotFoundError as error:
+            on_output(f"{error.filename}: not found\n".encode())
+            return NOT_FOUND
+        except (PermissionError, NotADirectoryError) as error:
+            on_output(f"{error.filename}: cannot be executed ({error.strerror})\n".encode())
+            return NOT_EXECUTABLE
+        assert leader.stdout is not None
+        with leader.stdout as output:
+            _forward(output.fileno(), leader.pid, on_output)
+        return _status(leader.pid, os.WEXITED | os.WNOWAIT) or 0
+
+    def end(self) -> None:
+        """Kill all that is left of them."""
+        for leader in self._leaders:
+            with suppress(PermissionError):  # all that is left of it has become another user's
+                os.killpg(leader.pid, signal.SIGKILL)
+        while self._leaders:
+            self._leaders[-1].wait()
+            self._leaders.pop()
+
+
+def _forward(output: int, leader: int, on_output: Callable[[bytes], None]) -> None:
+    """Hand on what is written to ``output`` until nobody can write to it any more, or ``leader`` has ended.
+
+    What it wrote before is in the pipe then; what others still write there is nobody's concern.
+    """
+    poller = select.poll()
+    poller.register(output, select.POLLIN)
+    left = 2 * CHUNK
+    while left > 0:
+        ended = _status(leader, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        if poller.poll(0 if ended else GLANCE_MILLISECONDS):
+            chunk = os.read(output, CHUNK)
+            if not chunk:
+                return
+            on_output(chunk)
+            left -= len(chunk) if ended else 0
+        elif ended:
+            return
+
+
+def _status(leader: int, options: int) -> int | None:
+    """The exit status of a child, None while there is none."""
+    found = os.waitid(os.P_PID, leader, options)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status

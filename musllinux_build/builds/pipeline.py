@@ -16,12 +16,9 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from musllinux_build.audit.repair import RepairReport, repair_wheel
-from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter
+from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import (
-    DIST,
-    build_steps,
-)
+from musllinux_build.builds.steps import build_steps
 from musllinux_build.builds.workshop import Host, Run, Workshop, build_container, open_workshop
 from musllinux_build.errors import (
     DiskFullError,
@@ -38,7 +35,7 @@ from musllinux_build.errors import (
 from musllinux_build.plan import Plan, Target
 from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
 from musllinux_build.python import PythonTag
-from musllinux_build.report import BuiltWheel, Outcome, Report, human_size
+from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size
 from musllinux_build.toolchain import DEFAULT_PATH
 
 MAXIMUM_WHEEL_BYTES = 2 << 30
@@ -162,7 +159,8 @@ def _build_one(job: Job) -> BuiltWheel:
     with tempfile.TemporaryDirectory(prefix=".musllinux-build-", dir=output) as staging:
         directory = Path(staging)
         with build_container(run, job.target, job.workshop) as container:
-            for step in build_steps(job.target, run.config, job.workshop.environment):
+            places = run.supply.places(container)
+            for step in build_steps(job.target, run.config, job.workshop.environment, places):
                 with session.progress.step(step.title):
                     session.execute(container, step, job.log)
             with session.progress.step("copy the wheel out"):
@@ -182,12 +180,13 @@ def _build_one(job: Job) -> BuiltWheel:
         floor=str(repaired.floor),
         grafted=tuple(graft.new_name for graft in repaired.grafts),
         proven=proven,
+        caveat=_caveat(run),
     )
 
 
 def _collect(job: Job, container: str, directory: Path) -> Path:
     """Copy the one wheel out at once; nothing else leaves the container."""
-    stream = job.session.engine.get(container, DIST)
+    stream = job.session.engine.get(container, job.run.supply.places(container).dist)
     wheels = _wheels_in(stream) if stream is not None else {}
     if len(wheels) != 1:
         found = ", ".join(map(repr, sorted(wheels))) or "none"
@@ -240,17 +239,15 @@ def _repair(job: Job, raw: Path, directory: Path, container: str) -> RepairRepor
 
 
 def _prove(job: Job, wheel: Path) -> tuple[str, ...]:
-    run, target = job.run, job.target
+    """The stock releases that the wheel was proven on: none where none is to be had."""
+    run = job.run
     if not run.config.verify:
         job.session.progress.warn(f"{wheel.name}: not verified, as asked")
         return ()
-    stocks: dict[str, str] = {}
-    for release in dict.fromkeys((target.policy.row.base, target.policy.row.newest)):
-        stock = Stock(release=release, image=run.supply.stock(release, target.arch))
-        stocks[release] = stock_with_interpreter(job.session, target, job.workshop.image, stock)
+    stocks = _stocks(job)
     proof = Proof(
         session=job.session,
-        target=target,
+        target=job.target,
         config=run.config,
         logs=run.host.logs,
         source=run.host.source,
@@ -258,9 +255,31 @@ def _prove(job: Job, wheel: Path) -> tuple[str, ...]:
         ca_bundle=run.host.ca_bundle,
     )
     try:
-        return prove(proof, wheel, stocks)
+        if stocks:
+            return prove(proof, wheel, stocks)
+        try_here(proof, wheel, job.workshop.start, run.supply.places)
     except VerifyError as error:
         kept = run.host.logs / wheel.name
         kept.write_bytes(wheel.read_bytes())
         resolution = f"{error.resolution}\nThe wheel is kept as {kept}"
         raise VerifyError(error.brief, details=error.details, resolution=resolution) from error
+    return ()
+
+
+def _stocks(job: Job) -> Mapping[str, str]:
+    """Release to image, of those that frame the policy's promise."""
+    target, obtain, stocks = job.target, job.run.supply.stock, dict[str, str]()
+    if obtain is None:
+        return stocks
+    for release in dict.fromkeys((target.policy.row.base, target.policy.row.newest)):
+        stock = Stock(release=release, image=obtain(release, target.arch))
+        stocks[release] = stock_with_interpreter(job.session, target, job.workshop.image, stock)
+    return stocks
+
+
+def _caveat(run: Run) -> str:
+    """What the report says beside a wheel that no stock Alpine has seen, because there is none."""
+    if run.supply.stock is not None:
+        return ""
+    done = "verified in a fresh environment inside the image" if run.config.verify else "not verified"
+    return f"{done}; {NOT_PROVEN}"

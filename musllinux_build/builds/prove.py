@@ -10,14 +10,24 @@ import hashlib
 import json
 import posixpath
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import CA_BUNDLE, PROJECT, WORK, Step, import_step, install_step, test_step
+from musllinux_build.builds.steps import (
+    CA_BUNDLE,
+    Places,
+    Trial,
+    fresh_step,
+    fresh_trial,
+    import_step,
+    install_step,
+    stock_trial,
+    test_step,
+)
 from musllinux_build.config import Config
 from musllinux_build.errors import BuildError, ImageError, VerifyError
 from musllinux_build.plan import Target
@@ -135,9 +145,7 @@ def prove(proof: Proof, wheel: Path, stocks: Mapping[str, str]) -> tuple[str, ..
     Raises:
         VerifyError: something failed; the details are the end of its output.
     """
-    with zipfile.ZipFile(wheel) as archive:
-        contents = wheel_contents([name for name in archive.namelist() if not name.endswith("/")])
-    script = _IMPORT_SCRIPT.format(modules=list(contents.modules), libraries=list(contents.libraries))
+    script = _import_script(wheel)
     # Side by side: most of a proof is an interpreter starting, on one core.
     with ThreadPoolExecutor(max_workers=len(stocks)) as pool:
         proofs = [pool.submit(_prove_release, proof, wheel, script, release) for release in stocks.items()]
@@ -150,32 +158,70 @@ def prove(proof: Proof, wheel: Path, stocks: Mapping[str, str]) -> tuple[str, ..
     return tuple(stocks)
 
 
+def _import_script(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        contents = wheel_contents([name for name in archive.namelist() if not name.endswith("/")])
+    return _IMPORT_SCRIPT.format(modules=list(contents.modules), libraries=list(contents.libraries))
+
+
 def _prove_release(proof: Proof, wheel: Path, script: str, stock: tuple[str, str]) -> None:
     release, image = stock
-    name = f"{proof.target.identifier} on Alpine {release}"
-    log = Log(proof.logs / f"{proof.target.identifier}-alpine-{release}.log", name)
+    target = proof.target
+    name = f"{target.identifier} on Alpine {release}"
+    log = Log(proof.logs / f"{target.identifier}-alpine-{release}.log", name)
+    spec = ContainerSpec(image=image, platform=target.arch.oci_platform, purpose="verify")
     with closing(log), proof.session.progress.step(f"verify on stock Alpine {release}"):
         try:
-            _prove_on(proof, wheel, script, image, log)
+            with proof.session.container(spec) as container:
+                _try(proof, _Guest(wheel=wheel, script=script), container, stock_trial(target), log)
         except BuildError as error:
             brief = f"the wheel failed on a stock Alpine: {error.brief}"
             raise VerifyError(brief, details=error.details, resolution=error.resolution) from error
 
 
-def _prove_on(proof: Proof, wheel: Path, script: str, image: str, log: Log) -> None:
-    target, engine = proof.target, proof.session.engine
-    steps: list[Step] = [
-        install_step(target, proof.config, proof.environment, f"{WORK}/{wheel.name}"),
-        import_step(target, proof.environment, script),
-    ]
-    if proof.config.test_command:
-        steps.append(test_step(target, proof.config, proof.environment))
+def try_here(proof: Proof, wheel: Path, image: str, places: Callable[[str], Places]) -> None:
+    """Install, import and test ``wheel`` in a fresh virtual environment on the image that it was built on.
+
+    That is less than a proof: what the image has besides is there, too.
+
+    Raises:
+        VerifyError: something failed; the details are the end of its output.
+    """
+    target, session = proof.target, proof.session
+    log = Log(proof.logs / f"{target.identifier}-fresh.log", f"{target.identifier} in a fresh environment")
     spec = ContainerSpec(image=image, platform=target.arch.oci_platform, purpose="verify")
-    with proof.session.container(spec) as container:
-        proof.session.check(container, ["mkdir", "-p", WORK, PROJECT])
-        files = {wheel.name: wheel.read_bytes(), posixpath.basename(CA_BUNDLE): proof.ca_bundle}
-        engine.put(container, WORK, [tar_of(files)])
-        if proof.config.test_command:
-            engine.put(container, PROJECT, [proof.source])
-        for step in steps:
-            proof.session.execute(container, step, log)
+    with closing(log), session.progress.step("verify in a fresh environment"):
+        try:
+            with session.container(spec) as container:
+                trial = fresh_trial(target, places(container))
+                session.check(container, ["mkdir", "-p", trial.places.work])
+                session.execute(container, fresh_step(target, proof.environment, trial), log)
+                _try(proof, _Guest(wheel=wheel, script=_import_script(wheel)), container, trial, log)
+        except BuildError as error:
+            brief = f"the wheel failed in a fresh environment: {error.brief}"
+            raise VerifyError(brief, details=error.details, resolution=error.resolution) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Guest:
+    """A wheel, and the program that imports it."""
+
+    wheel: Path
+    script: str
+
+
+def _try(proof: Proof, guest: _Guest, container: str, trial: Trial, log: Log) -> None:
+    target, engine, places, config = proof.target, proof.session.engine, trial.places, proof.config
+    wheel = guest.wheel
+    steps = [
+        install_step(target, config, proof.environment, trial, f"{places.work}/{wheel.name}"),
+        import_step(target, proof.environment, trial, guest.script),
+    ]
+    proof.session.check(container, ["mkdir", "-p", places.work, places.project])
+    files = {wheel.name: wheel.read_bytes(), posixpath.basename(CA_BUNDLE): proof.ca_bundle}
+    engine.put(container, places.work, [tar_of(files)])
+    if config.test_command:
+        steps.append(test_step(target, config, proof.environment, trial))
+        engine.put(container, places.project, [proof.source])
+    for step in steps:
+        proof.session.execute(container, step, log)

@@ -42,11 +42,19 @@ _SIGNALS: Mapping[signal.Signals, tuple[type[MusllinuxBuildError], str]] = {
 class Session:
     """The engine of one run, and what must be gone when it ends."""
 
-    def __init__(self, engine: Engine, progress: Progress, *, verbose_output: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        progress: Progress,
+        *,
+        verbose_output: bool = False,
+        remove_by_hand: str = "docker rm --force",
+    ) -> None:
         self.engine = engine
         self.progress = progress
         self.run = uuid.uuid4().hex
         self._echo = progress.detail if verbose_output else None
+        self._remove_by_hand = remove_by_hand
         self._open: set[str] = set()
         self._closings = 0
         self._ended = False
@@ -60,12 +68,12 @@ class Session:
         """
         container = ""
         try:
-            with _undisturbed():
+            with undisturbed():
                 container = self._create(spec)
             yield container
         finally:
             if container:
-                with _undisturbed():
+                with undisturbed():
                     self._discard(container)
 
     def _create(self, spec: ContainerSpec) -> str:
@@ -99,14 +107,15 @@ class Session:
         """
         self._closings += 1
         self._ended = self._ended or isinstance(sys.exception(), (InterruptedBuildError, TerminatedError))
-        with _undisturbed():
+        with undisturbed():
             with suppress(MusllinuxBuildError):
                 self._open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
             for container in sorted(self._open):
                 self._discard(container)
         if self._open:
-            names = " ".join(sorted(container[:12] for container in self._open))
-            self.progress.warn(f"containers of this run are left; remove them with: docker rm --force {names}")
+            # Twelve digits of an identity name it; a path is needed whole.
+            names = " ".join(sorted(name if name.startswith("/") else name[:12] for name in self._open))
+            self.progress.warn(f"containers of this run are left; remove them with: {self._remove_by_hand} {names}")
 
     def check(self, container: str, argv: Sequence[str]) -> None:
         """Run a command of our own, one that has to succeed.
@@ -232,7 +241,7 @@ def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Signals wait for the end of the block.
 
     Python runs their handlers in the main thread, whichever thread the kernel chose, so a mask of this thread would

@@ -9,15 +9,43 @@ from types import MappingProxyType
 
 from musllinux_build.config import Config
 from musllinux_build.plan import Target
-from musllinux_build.toolchain import path_with_toolchain
 
 PROJECT = "/project"
 WORK = "/tmp/musllinux-build"  # noqa: S108 - inside a container that nobody else enters
-DIST = f"{WORK}/dist"
 CA_BUNDLE = f"{WORK}/ca-bundle.pem"
 # Every client that a build is likely to start reads one of these.
 CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where in its container a build finds the ``project``, and what is ours (``work``)."""
+
+    project: str
+    work: str
+
+    @property
+    def dist(self) -> str:
+        """Where the built wheel appears."""
+        return f"{self.work}/dist"
+
+
+IN_CONTAINER = Places(project=PROJECT, work=WORK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Where a wheel is tried: ``programs`` is the directory with its interpreter, ``pip`` installs for that."""
+
+    programs: str
+    pip: tuple[str, ...]
+    places: Places
+
+    @property
+    def python(self) -> str:
+        """The interpreter."""
+        return f"{self.programs}/python"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,59 +82,80 @@ def expand(environment: Mapping[str, str], known: Mapping[str, str]) -> Mapping[
 
 
 def target_environment(target: Target, config: Config, base: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment of one wheel's build: its interpreter, then the compilers, first in PATH."""
-    path = path_with_toolchain(target.arch, base["PATH"])
-    own = {**base, "PATH": f"{target.python.prefix}/bin:{path}", "MUSLLINUX_BUILD_IDENTIFIER": target.identifier}
-    return expand(config.environment, own)
+    """The environment of one wheel's build: its interpreter comes first in PATH."""
+    own = _with_programs(f"{target.python.prefix}/bin", base)
+    return expand(config.environment, {**own, "MUSLLINUX_BUILD_IDENTIFIER": target.identifier})
 
 
-def before_all_step(target: Target, config: Config, base: Mapping[str, str]) -> Step:
-    """``before-all`` once for an image; the compilers are in PATH, no interpreter is."""
-    env = {**base, "PATH": path_with_toolchain(target.arch, base["PATH"])}
+def before_all_step(target: Target, config: Config, base: Mapping[str, str], places: Places) -> Step:
+    """``before-all`` once for an image; no interpreter is in PATH."""
     return Step(
         title="before-all",
-        argv=_shell(target, config.before_all, PROJECT),
-        env=expand(config.environment, env),
-        cwd=PROJECT,
+        argv=_shell(target, config.before_all, places),
+        env=expand(config.environment, base),
+        cwd=places.project,
     )
 
 
-def build_steps(target: Target, config: Config, base: Mapping[str, str]) -> tuple[Step, ...]:
-    """``before-build`` and the PEP 517 build of one wheel, which appears in DIST."""
+def build_steps(target: Target, config: Config, base: Mapping[str, str], places: Places) -> tuple[Step, ...]:
+    """``before-build`` and the PEP 517 build of one wheel, which appears in ``places.dist``."""
     env = target_environment(target, config, base)
-    build = (f"{target.python.prefix}/bin/python", "-m", "build", "--wheel", "--outdir", DIST, PROJECT)
-    steps = [Step(title="build", argv=_personality(target, build), env=env, cwd=PROJECT)]
+    python = f"{target.python.prefix}/bin/python"
+    build = (python, "-m", "build", "--wheel", "--outdir", places.dist, places.project)
+    steps = [Step(title="build", argv=_personality(target, build), env=env, cwd=places.project)]
     if config.before_build:
-        argv = _shell(target, config.before_build, PROJECT)
-        steps.insert(0, Step(title="before-build", argv=argv, env=env, cwd=PROJECT))
+        argv = _shell(target, config.before_build, places)
+        steps.insert(0, Step(title="before-build", argv=argv, env=env, cwd=places.project))
     return tuple(steps)
 
 
-def install_step(target: Target, config: Config, base: Mapping[str, str], wheel: str) -> Step:
-    """Install the wheel and what its test requires with the interpreter under proof."""
+def stock_trial(target: Target) -> Trial:
+    """The interpreter itself, in a container that holds nothing else and is not kept."""
     python = f"{target.python.prefix}/bin/python"
-    argv = (python, "-m", "pip", "install", "--no-cache-dir", "--no-compile", wheel, *config.test_requires)
-    return Step(title="install", argv=_personality(target, argv), env=_test_environment(target, base), cwd=WORK)
+    install = (python, "-m", "pip", "install", "--no-cache-dir", "--no-compile")
+    return Trial(programs=f"{target.python.prefix}/bin", pip=install, places=IN_CONTAINER)
 
 
-def import_step(target: Target, base: Mapping[str, str], script: str) -> Step:
+def fresh_trial(target: Target, places: Places) -> Trial:
+    """A virtual environment with nothing in it, not even pip: the interpreter's own installs into it."""
+    python, fresh = f"{target.python.prefix}/bin/python", f"{places.work}/fresh/bin"
+    install = (python, "-m", "pip", "--python", f"{fresh}/python", "install", "--no-compile")
+    return Trial(programs=fresh, pip=install, places=places)
+
+
+def fresh_step(target: Target, base: Mapping[str, str], trial: Trial) -> Step:
+    """Make the virtual environment of ``trial`` (venv(1) takes its directory)."""
+    place = trial.programs.removesuffix("/bin")
+    argv = (f"{target.python.prefix}/bin/python", "-m", "venv", "--without-pip", place)
+    return Step(title="venv", argv=_personality(target, argv), env=base, cwd=trial.places.work)
+
+
+def install_step(target: Target, config: Config, base: Mapping[str, str], trial: Trial, wheel: str) -> Step:
+    """Install the wheel and what its test requires with the interpreter under proof."""
+    argv = (*trial.pip, wheel, *config.test_requires)
+    env = _with_programs(trial.programs, base)
+    return Step(title="install", argv=_personality(target, argv), env=env, cwd=trial.places.work)
+
+
+def import_step(target: Target, base: Mapping[str, str], trial: Trial, script: str) -> Step:
     """Import and load what the wheel brought."""
-    argv = (f"{target.python.prefix}/bin/python", "-I", "-c", script)
-    return Step(title="import", argv=_personality(target, argv), env=_test_environment(target, base), cwd=WORK)
+    argv = _personality(target, (trial.python, "-I", "-c", script))
+    return Step(title="import", argv=argv, env=_with_programs(trial.programs, base), cwd=trial.places.work)
 
 
-def test_step(target: Target, config: Config, base: Mapping[str, str]) -> Step:
+def test_step(target: Target, config: Config, base: Mapping[str, str], trial: Trial) -> Step:
     """The user's test command; ``{project}`` is the source tree."""
-    env = expand(config.environment, _test_environment(target, base))
-    return Step(title="test", argv=_shell(target, config.test_command, PROJECT), env=env, cwd=WORK)
+    env = expand(config.environment, _with_programs(trial.programs, base))
+    argv = _shell(target, config.test_command, trial.places)
+    return Step(title="test", argv=argv, env=env, cwd=trial.places.work)
 
 
-def _test_environment(target: Target, base: Mapping[str, str]) -> Mapping[str, str]:
-    return {**base, "PATH": f"{target.python.prefix}/bin:{base['PATH']}"}
+def _with_programs(directory: str, base: Mapping[str, str]) -> Mapping[str, str]:
+    return {**base, "PATH": f"{directory}:{base['PATH']}"}
 
 
-def _shell(target: Target, script: str, project: str) -> tuple[str, ...]:
-    filled = script.replace("{project}", project).replace("{package}", project)
+def _shell(target: Target, script: str, places: Places) -> tuple[str, ...]:
+    filled = script.replace("{project}", places.project).replace("{package}", places.project)
     return _personality(target, ("/bin/sh", "-ec", filled))
 
 

@@ -14,7 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import CA_BUNDLE, DIST, PROJECT, WORK, base_environment, before_all_step
+from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Places, base_environment, before_all_step
 from musllinux_build.config import Config
 from musllinux_build.errors import EmulationError, ImageError
 from musllinux_build.plan import Target
@@ -23,7 +23,7 @@ from musllinux_build.ports import LABEL, POLICY_LABEL, ContainerSpec, ImageInfo,
 from musllinux_build.probe import executes
 from musllinux_build.report import human_size
 from musllinux_build.tarstream import tar_of
-from musllinux_build.toolchain import TOOLCHAIN_MOUNT
+from musllinux_build.toolchain import TOOLCHAIN_MOUNT, path_with_toolchain
 
 # The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
 _PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
@@ -47,13 +47,16 @@ class Supply:
     """How images and the toolchain are had; each function may take minutes and reports its own steps."""
 
     image: Callable[[Policy, Arch], ImageInfo]
-    stock: Callable[[str, Arch], ImageInfo]
-    toolchain: Callable[[], str]
-    """The name of the volume with the native compilers."""
+    stock: Callable[[str, Arch], ImageInfo] | None
+    """None where no other root than the image's own is to be had: wheels are then tried in a fresh environment."""
+    toolchain: Callable[[], str] | None
+    """The name of the volume with the native compilers; None for the image's own compilers."""
     apk_mirror: Callable[[Policy, Arch], RepositoryDirectory | None]
     """A local package repository for ``before-all``, None when the image's own repositories are used."""
     patcher: Patcher
     sysroot: Callable[[str], Sysroot]
+    places: Callable[[str], Places] = lambda _: IN_CONTAINER
+    """Where a container has project and work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class Workshop:
     """What all wheels of one architecture and policy start from.
 
     ``start`` is the image a wheel's container is created from: ``image``, or ``image`` after ``before-all``;
-    ``toolchain`` the volume with the native compilers.
+    ``toolchain`` the volume with the native compilers, "" for its own. ``environment`` is what builds get.
     """
 
     image: ImageInfo
@@ -94,9 +97,12 @@ def open_workshop(run: Run, target: Target) -> Workshop:
     with session.progress.step(f"image {policy.platform_tag(arch)}"):
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
-    with session.progress.step("native compilers"):
-        toolchain = run.supply.toolchain()
     environment = base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle))
+    toolchain = ""
+    if run.supply.toolchain is not None:
+        with session.progress.step("native compilers"):
+            toolchain = run.supply.toolchain()
+        environment = {**environment, "PATH": path_with_toolchain(arch, environment.get("PATH", ""))}
     workshop = Workshop(image=image, start=image.id, toolchain=toolchain, environment=environment)
     if run.config.before_all:
         workshop = replace(workshop, start=_before_all(run, target, workshop))
@@ -134,8 +140,9 @@ def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
         if mirror is not None:
             session.engine.put(container, "/", mirror.tar())
             session.check(container, ["/bin/sh", "-ec", mirror.enter])
-        session.execute(container, before_all_step(target, run.config, workshop.environment), log)
-        session.check(container, ["/bin/sh", "-c", f"rm -rf {PROJECT} {WORK}"])
+        places = run.supply.places(container)
+        session.execute(container, before_all_step(target, run.config, workshop.environment, places), log)
+        session.check(container, ["/bin/sh", "-c", f"rm -rf {places.project} {places.work}"])
         if mirror is not None:
             session.check(container, ["/bin/sh", "-ec", mirror.leave])
         session.engine.stop(container)
@@ -154,20 +161,20 @@ def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | 
 
 @contextmanager
 def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[str]:
-    """A container of the start image with the compilers mounted and a fresh source tree in PROJECT."""
+    """A container of the start image with the compilers mounted and a fresh source tree."""
     spec = ContainerSpec(
         image=workshop.start,
         platform=target.arch.oci_platform,
         purpose="build",
-        volumes={workshop.toolchain: TOOLCHAIN_MOUNT},
+        volumes={workshop.toolchain: TOOLCHAIN_MOUNT} if workshop.toolchain else {},
     )
     with run.session.container(spec) as container:
-        engine = run.session.engine
+        engine, places = run.session.engine, run.supply.places(container)
         with run.session.progress.step(f"copy the source in ({human_size(len(run.host.source))})"):
-            run.session.check(container, ["mkdir", "-p", PROJECT, DIST])
+            run.session.check(container, ["mkdir", "-p", places.project, places.dist])
             if run.host.ca_bundle:
-                engine.put(container, WORK, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
-            engine.put(container, PROJECT, _pieces(run.host.source))
+                engine.put(container, places.work, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
+            engine.put(container, places.project, _pieces(run.host.source))
         yield container
 
 

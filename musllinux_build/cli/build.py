@@ -17,6 +17,15 @@ from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host import ca_bundle, index_settings, scm_environment, tracked_files
 from musllinux_build.arch import Arch
 from musllinux_build.cli.closing import show_plan, show_report
+from musllinux_build.cli.inside import (
+    inside_option,
+    own_engine,
+    own_image,
+    own_supply,
+    plan_inside,
+    trusted,
+    warn_of_options,
+)
 from musllinux_build.cli.main import show_error
 from musllinux_build.cli.options import (
     Lines,
@@ -40,11 +49,14 @@ from musllinux_build.config import (
 from musllinux_build.errors import MusllinuxBuildError, UsageError
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.plan import Plan, plan
+from musllinux_build.ports import Engine
 from musllinux_build.project import Project, read_project, source_tar
-from musllinux_build.report import Report, distinct_errors, error_json
+from musllinux_build.report import NOT_PROVEN, Report, distinct_errors, error_json
+from musllinux_build.surroundings import OwnImage
 
 if TYPE_CHECKING:
-    from musllinux_build.builds.workshop import Host
+    from musllinux_build.builds.session import Session
+    from musllinux_build.builds.workshop import Host, Supply
 
 PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
 T = TypeVar("T")
@@ -87,6 +99,7 @@ T = TypeVar("T")
 @option("--verify/--no-verify", default=None, help="Prove every wheel on stock Alpine (default), or do not.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
+@inside_option
 @supply_options
 @verbosity_options
 def build(**given: Any) -> int:
@@ -101,22 +114,39 @@ def build(**given: Any) -> int:
 
 def _run(given: Mapping[str, Any]) -> int:
     lines = progress(given["verbose"], given["quiet"])
+    here = own_image(given["inside"])
     with lines.step("configuration"):
         project = read_project(given["source"])
         config = _configured(parse_config(project.table), given)
-        supplies = supplies_from(given)
+        if here is not None:
+            config = here.confine(config, _configured(Config(), given))
+        asked = Asked(project=project, config=config, here=here, supplies=None if here else supplies_from(given))
     if given["dry_run"]:
         native = Arch.from_machine(platform.machine()) or Arch.X86_64
-        show_plan(_plan(project, config, supplies, native), as_json=given["as_json"])
+        show_plan(_plan(asked, native), as_json=given["as_json"])
         return 0
-    report = _build(Asked(project=project, config=config, supplies=supplies), given, lines)
+    report = _build(asked, given, lines)
     show_report(report, as_json=given["as_json"])
     for error in distinct_errors(report):
         show_error(error)
     return report.exit_code
 
 
-def _plan(project: Project, config: Config, supplies: Supplies, native: Arch) -> Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be done, as far as it is known without an engine; without ``supplies`` it is done ``here``."""
+
+    project: Project
+    config: Config
+    supplies: Supplies | None
+    here: OwnImage | None
+
+
+def _plan(asked: Asked, native: Arch) -> Plan:
+    project, config, supplies = asked.project, asked.config, asked.supplies
+    if asked.here is not None:
+        return plan_inside(project, config, asked.here)
+    assert supplies is not None
     # Whoever names a registry knows what it holds.
     images = None if config.registry else {(row.policy, row.arch) for row in supplies.lock.apks}
     pythons = supplies.pythons()
@@ -162,28 +192,45 @@ _PLAIN = ("only", "before_all", "before_build", "test_command", "pull", "registr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is to be done, as far as it is known without an engine."""
+class Ground:
+    """Where containers are made, and what the pipeline asks for there."""
 
-    project: Project
-    config: Config
-    supplies: Supplies
+    engine: Engine
+    supply: Callable[[Session], Supply]
+    remove_by_hand: str
+
+
+def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Ground:
+    if asked.here is not None:
+        own = own_engine(asked.here)
+        lines.note(f"inside {asked.here.name}: no engine is used, and wheels are {NOT_PROVEN}")
+        warn_of_options(given, lines)
+        return Ground(engine=own, supply=lambda _: own_supply(own), remove_by_hand="rm -rf")
+    # Imported here: they bring the engine's SDK, which --dry-run and the inside of an image do without.
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
+    from musllinux_build.cli.wiring import make_supply  # noqa: PLC0415
+
+    supplies = asked.supplies
+    assert supplies is not None
+    with lines.step("engine"):
+        engine = connect()
+    return Ground(
+        engine=engine,
+        supply=lambda session: make_supply(session, asked.config, supplies, cache_directory()),
+        remove_by_hand="docker rm --force",
+    )
 
 
 def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Report:
-    # Imported here: they bring the engine's SDK, which --dry-run does without.
-    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
-    from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415
+    from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415 - what --dry-run does without
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
-    from musllinux_build.cli.wiring import make_supply  # noqa: PLC0415
 
     with signals_as_errors():
-        with lines.step("engine"):
-            engine = connect()
-        native = engine.info().arch or Arch.X86_64
+        ground = _ground(asked, given, lines)
+        native = ground.engine.info().arch or Arch.X86_64
         with lines.step("plan"):
-            chosen = _plan(asked.project, asked.config, asked.supplies, native)
+            chosen = _plan(asked, native)
         for skip in chosen.skipped:
             lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")
         if not chosen.targets:
@@ -192,9 +239,11 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Re
         host = _host(asked, given, lines)
         lines.detail(f"logs: {host.logs}")
         config = _with_version(asked, lines)
-        session = Session(engine, lines, verbose_output=given["verbose"] > 1)
+        session = Session(
+            ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
+        )
         with closing(session):
-            supply = make_supply(session, config, asked.supplies, cache_directory())
+            supply = ground.supply(session)
             return build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
 
 
@@ -216,10 +265,15 @@ def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Hos
     with lines.step("read the source"):
         listing = partial(tracked_files, warn=lines.warn)
         source = b"".join(source_tar(asked.project, listing, leave_out=[given["output"]], warn=lines.warn))
+    if asked.here is not None:  # index and certificates are where they were
+        index, bundle = trusted(given["ca_bundle"]), b""
+    else:
+        index = index_settings(with_credentials=given["index_credentials"], warn=lines.warn)
+        bundle = ca_bundle(given["ca_bundle"], os.environ)
     return Host(
         source=source,
-        index=index_settings(with_credentials=given["index_credentials"], warn=lines.warn),
-        ca_bundle=ca_bundle(given["ca_bundle"], os.environ),
+        index=index,
+        ca_bundle=bundle,
         output=given["output"],
         logs=log_directory(asked.project.path.resolve().name.removesuffix(".tar.gz")),
         fail_fast=not given["keep_going"],

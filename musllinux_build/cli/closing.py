@@ -46,7 +46,7 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     below: list[tuple[str, ...]] = [
         (),
-        *((f"grafted {row.grafted}" if row.grafted else "", row.remark) for row in rows),
+        *((f"grafted {row.grafted}" if row.grafted else "", row.remark, row.caveat) for row in rows),
     ]
     for (name, size, time, floor), remarks in zip(cells, below, strict=True):
         yield f"{name:<{widths[0]}}  {size:>{widths[1]}}  {time:>{widths[2]}}  {floor}".rstrip()

@@ -4,95 +4,87 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint, require_new_enough
-from musllinux_build.adapters.docker_sdk import ask, connect, find_endpoint
-from musllinux_build.adapters.host import ca_bundle, index_settings
-from musllinux_build.adapters.machine import (
-    binfmt_entries,
-    free_bytes,
-    images_directory,
-    install,
-    interpreter_version,
-    register_binfmt,
-    require_mendable,
-    start_engine,
-)
+from musllinux_build.adapters.host import ca_bundle as read_bundle
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import Session, signals_as_errors
-from musllinux_build.builds.steps import CA_BUNDLE, WORK, base_environment
+from musllinux_build.cli.inside import inside_option, own_image
 from musllinux_build.cli.options import option, progress, verbosity_options
-from musllinux_build.config import parse_arch
-from musllinux_build.doctor import (
-    BinfmtEntry,
-    Check,
-    Emulation,
-    State,
-    check_certificates,
-    check_disk,
-    check_emulation,
-    check_engine,
-    check_index,
-    check_no_engine,
-    to_json,
-    worst,
-)
-from musllinux_build.errors import EngineError, ImageError, UsageError
-from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
-from musllinux_build.policy import Policy
-from musllinux_build.ports import ContainerSpec, EngineInfo, Progress
-from musllinux_build.probe import executes, probe_elf
-from musllinux_build.tarstream import tar_of
+from musllinux_build.cli.say import say
+from musllinux_build.config import Config, parse_arch
+from musllinux_build.doctor import Check, State, to_json, worst
+from musllinux_build.errors import EngineError, UsageError
+from musllinux_build.ports import Progress
+from musllinux_build.surroundings import OwnImage
 
-ENGINE_PACKAGES = ("docker.io", "iptables", "ca-certificates")
-EMULATION_PACKAGES = ("qemu-user-static",)
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
 
 
 @click.command()
 @click.option("--fix", is_flag=True, help="As root on Debian or Ubuntu: install, start and register what is missing.")
 @option("--arch", multiple=True, metavar="ARCH", help="Look at these architectures only (default: all).")
-@option("--ca-bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As of the build command.")
+@click.option(
+    "--ca-bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As of the build command."
+)
+@inside_option
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @verbosity_options
-def doctor(*, fix: bool, arch: Sequence[str], ca_bundle: Path | None, as_json: bool, verbose: int, quiet: int) -> int:
+def doctor(
+    *,
+    fix: bool,
+    arch: Sequence[str],
+    ca_bundle: Path | None,
+    inside: bool | None,
+    as_json: bool,
+    verbose: int,
+    quiet: int,
+) -> int:
     """Check engine, emulation, disk, certificates and index; exit status 3 when something is missing.
 
-    Without --arch the engine's own architecture has to run; with it, those that are named.
+    Without --arch the engine's own architecture has to run; with it, those that are named. Inside a musllinux image
+    it is that image that is looked at: no engine is needed there.
     """
     lines = progress(verbose, quiet)
-    wanted = Wanted(archs=_parse_archs(arch) or tuple(Arch), named=bool(arch), bundle=_bundle(ca_bundle))
-    with signals_as_errors():
-        if fix:
-            _mend(find_endpoint(os.environ), wanted.archs, lines)
-        checks = _examine(wanted, lines)
+    archs = _parse_archs(arch)
+    here = own_image(inside)
+    bundle = read_bundle(ca_bundle, os.environ)
+    checks = _with_engine(archs, bundle, lines, fix=fix) if here is None else _inside(here, archs, bundle, fix=fix)
     if as_json:
         click.echo(json.dumps(to_json(checks), indent=2))
     else:
         for check in checks:
-            click.echo(f"{_MARKS[check.state]}  {check.name:<14} {check.found}")
+            say(f"{_MARKS[check.state]}  {check.name:<14} {check.found}")
             for line in check.mend.splitlines():
-                click.echo(f"{'':25}→ {line}")
+                say(f"{'':25}→ {line}")
     return EngineError.exit_code if worst(checks) is State.FAILED else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to look at: ``named`` architectures have to run, ``bundle`` is what containers get to trust."""
+def _with_engine(archs: Sequence[Arch], bundle: bytes, lines: Progress, *, fix: bool) -> Sequence[Check]:
+    # Imported here: they bring the engine's SDK, which the inside of an image does without.
+    from musllinux_build.adapters.docker_sdk import find_endpoint  # noqa: PLC0415
+    from musllinux_build.builds.session import signals_as_errors  # noqa: PLC0415
+    from musllinux_build.cli.examine import Wanted, examine, mend  # noqa: PLC0415
 
-    archs: Sequence[Arch]
-    named: bool
-    bundle: bytes
+    wanted = Wanted(archs=archs or tuple(Arch), named=bool(archs), bundle=bundle)
+    with signals_as_errors():
+        if fix:
+            mend(find_endpoint(os.environ), wanted.archs, lines)
+        return examine(wanted, lines)
 
 
-def _bundle(chosen: Path | None) -> bytes:
-    return ca_bundle(chosen, os.environ)
+def _inside(here: OwnImage, archs: Sequence[Arch], bundle: bytes, *, fix: bool) -> Sequence[Check]:
+    from musllinux_build.cli.examine_inside import examine  # noqa: PLC0415 - not with an engine
+
+    if fix:
+        raise UsageError(
+            f"doctor --fix mends engines, and this runs inside {here.name}, which needs none",
+            resolution="Run it where the engine is, or without --fix.",
+        )
+    here.confine(Config(), Config(archs=tuple(archs)))
+    return examine(here, bundle)
 
 
 def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:
@@ -101,117 +93,3 @@ def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:
         return tuple(dict.fromkeys(arch for word in words for arch in parse_arch(word)))
     except ValueError as error:
         raise UsageError(f"--arch: {error}") from error
-
-
-def _ask(endpoint: Endpoint) -> EngineInfo | None:
-    try:
-        return ask(endpoint)
-    except EngineError:
-        return None
-
-
-def _mend(endpoint: Endpoint, archs: Sequence[Arch], lines: Progress) -> None:
-    """Only what is missing: a working engine or emulator, whoever brought it, stays as it is.
-
-    Raises:
-        UsageError: mending this machine does not mend the engine in use, or may not be done.
-        EngineError: the engine is too old, or something cannot be installed or started.
-    """
-    found = _ask(endpoint)
-    _require_here(endpoint, answers=found is not None)
-    if found is not None:
-        require_new_enough(found)
-    require_mendable()
-    if found is None:
-        install(ENGINE_PACKAGES, lines)
-        start_engine(lambda: _ask(endpoint) is not None, lines)
-    engine = connect(environment=os.environ)
-    own = engine.info().arch
-    with closing(Session(engine, lines)) as session:
-        missing = [arch for arch in archs if arch is not own and not executes(session, arch)]
-    if missing:
-        install(EMULATION_PACKAGES, lines)
-        register_binfmt(missing, lines)
-
-
-def _require_here(endpoint: Endpoint, *, answers: bool) -> None:
-    if endpoint.local and (endpoint.default or answers):
-        return
-    does = f"starts the engine at {DEFAULT_SOCKET}" if endpoint.local else "mends this machine"
-    raise UsageError(
-        f"doctor --fix {does}, and the engine in use is {endpoint}",
-        resolution="Run it where that engine is, or use the engine of this machine:"
-        " unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
-    )
-
-
-def _examine(wanted: Wanted, lines: Progress) -> list[Check]:
-    local = True
-    try:
-        local = find_endpoint(os.environ).local
-        engine = connect(environment=os.environ)
-    except EngineError as error:
-        untried = [_emulation(arch, wanted, None, local=local) for arch in wanted.archs]
-        disk = [check_disk(free_bytes(images_directory()), images_directory())] if local else []
-        return [check_no_engine(error), *untried, *disk, check_certificates(wanted.bundle)]
-    with closing(Session(engine, lines)) as session:
-        info, root = engine.info(), engine.root_directory()
-        return [
-            check_engine(info, str(engine.endpoint)),
-            *(_emulation(arch, wanted, (session, info), local=local) for arch in wanted.archs),
-            check_disk(free_bytes(root) if local else None, root),
-            check_certificates(wanted.bundle),
-            _index_check(session, info.arch, wanted.bundle),
-        ]
-
-
-def _emulation(arch: Arch, wanted: Wanted, asked: tuple[Session, EngineInfo] | None, *, local: bool) -> Check:
-    runs, untried = _try(asked[0], arch) if asked else (None, "no engine")
-    own = asked[1].arch if asked else None
-    entry = _entry(arch) if local else None
-    return check_emulation(
-        Emulation(
-            arch=arch,
-            executes=runs,
-            untried=untried,
-            native=own is not None and arch.runs_natively_on(own),
-            entry=entry,
-            qemu=interpreter_version(entry.interpreter) if entry else "",
-            local=local,
-            required=wanted.named or arch is own,
-        )
-    )
-
-
-def _try(session: Session, arch: Arch) -> tuple[bool | None, str]:
-    """Whether containers execute ``arch``, or None and why that is not known."""
-    try:
-        return executes(session, arch), ""
-    except (EngineError, ImageError) as error:
-        return None, error.brief
-
-
-def _entry(arch: Arch) -> BinfmtEntry | None:
-    """The entry of this machine that serves ``arch``."""
-    header = probe_elf(arch)
-    return next((item for item in binfmt_entries() if item.enabled and item.magic and item.matches(header)), None)
-
-
-def _index_check(session: Session, arch: Arch | None, bundle: bytes) -> Check:
-    """Ask the index with pip in a container of our own image: what a build will do."""
-    ref = image_reference(DEFAULT_REGISTRY, Policy.MUSLLINUX_1_2, arch or Arch.X86_64)
-    engine = session.engine
-    image = engine.image(ref)
-    if image is None:
-        return check_index(None, "")
-    said: list[bytes] = []
-    append: Callable[[bytes], None] = said.append
-    spec = ContainerSpec(image=ref, platform=(arch or Arch.X86_64).oci_platform, purpose="doctor")
-    with session.container(spec) as container:
-        session.check(container, ["mkdir", "-p", WORK])
-        engine.put(container, WORK, [tar_of({Path(CA_BUNDLE).name: bundle})])
-        environment = base_environment(image.env, index_settings(with_credentials=False), with_ca=bool(bundle))
-        script = "set -- /opt/python/*/bin/python; exec $1 -m pip --retries 0 --timeout 15 index versions pip"
-        status = engine.run(container, ["/bin/sh", "-c", script], env=environment, on_output=append)
-    lines = b"".join(said).decode(errors="replace").strip().splitlines()
-    return check_index(status, lines[-1] if lines else "no answer")

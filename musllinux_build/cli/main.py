@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from musllinux_build import __version__
-from musllinux_build.errors import MusllinuxBuildError
+from musllinux_build.errors import EngineError, MusllinuxBuildError
 from musllinux_build.plaintext import plain_line
 
 # name → (module, attribute, one line of help): a module is imported only when its command runs.
@@ -24,6 +24,9 @@ COMMANDS = {
     "images": ("musllinux_build.cli.images", "images", "Lock and build the images."),
     "doctor": ("musllinux_build.cli.doctor", "doctor", "Check engine, emulation and network; --fix mends them."),
 }
+
+ENGINE_MODULES = frozenset({"docker", "requests"})
+"""What an image's own copy of the tool may lack."""
 
 
 class DefaultGroup(click.Group):
@@ -85,13 +88,22 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough
         sys.exit(141)
-    except Exception:  # noqa: BLE001 - the last line of defence says that it is our fault
-        import traceback  # noqa: PLC0415 - not before it is needed
-
-        traceback.print_exc()
-        click.echo("error: this is a bug in musllinux-build, please report it with the lines above", err=True)
-        sys.exit(MusllinuxBuildError.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        _end_unexpectedly(error)
     leave(status if isinstance(status, int) else 0)
+
+
+def _end_unexpectedly(error: Exception) -> NoReturn:
+    """Say what is missing, or that it is our fault."""
+    if isinstance(error, ModuleNotFoundError) and error.name in ENGINE_MODULES:
+        brief = f"this installation has no {error.name}, which engines and registries are spoken to with"
+        show_error(EngineError(brief, resolution=f"pip install {error.name}"))
+        sys.exit(EngineError.exit_code)
+    import traceback  # noqa: PLC0415 - not before it is needed
+
+    traceback.print_exception(error)
+    click.echo("error: this is a bug in musllinux-build, please report it with the lines above", err=True)
+    sys.exit(MusllinuxBuildError.exit_code)
 
 
 def leave(status: int) -> NoReturn:

@@ -16,7 +16,7 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
 from musllinux_build.builds.pipeline import build_all, serves
 from musllinux_build.builds.session import Session, signals_as_errors
-from musllinux_build.builds.steps import DIST
+from musllinux_build.builds.steps import IN_CONTAINER
 from musllinux_build.builds.workshop import Host, Run, Supply
 from musllinux_build.config import Config
 from musllinux_build.elf.edit import ElfEdit
@@ -53,21 +53,25 @@ class Project:
         self.wheels: Callable[[str], Mapping[str, bytes]] = lambda python: dict([wheel(python)])
         self.status: dict[str, int] = {}
         self.seen: list[str] = []
+        self.paths: dict[str, str] = {}
+        """The PATH of each kind of command."""
+        self.dist = IN_CONTAINER.dist
         self.during_build: Callable[[], None] = lambda: None
 
     def __call__(self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
         words = list(argv)
-        kind = next((word for word in ("build", "pip", "-c") if word in words and words[0].startswith("/opt/")), "")
+        kind = next((word for word in ("build", "venv", "pip", "-c") if word in words and words[0] != "/bin/sh"), "")
         if kind == "build":
             self.during_build()
             python = words[0].split("/")[3].partition("-")[0]
             files = engine.boxes[container].files
-            files.update({f"{DIST}/{name}": File(data=data) for name, data in self.wheels(python).items()})
+            files.update({f"{self.dist}/{name}": File(data=data) for name, data in self.wheels(python).items()})
         elif words[:2] == ["/bin/sh", "-ec"]:
             kind = words[2]
         if not kind:
             return None
         self.seen.append(kind)
+        self.paths[kind] = env.get("PATH", "")
         return self.status.get(kind, 0), f"{kind} said this\nerror: and that\n".encode()
 
 

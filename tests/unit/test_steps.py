@@ -8,14 +8,18 @@ from musllinux_build.arch import Arch
 from musllinux_build.builds.prove import wheel_contents
 from musllinux_build.builds.steps import (
     CA_BUNDLE,
-    DIST,
+    IN_CONTAINER,
     PROJECT,
+    Places,
     base_environment,
     before_all_step,
     build_steps,
     expand,
+    fresh_step,
+    fresh_trial,
     import_step,
     install_step,
+    stock_trial,
 )
 from musllinux_build.builds.steps import test_step as user_test_step
 from musllinux_build.config import Config
@@ -34,21 +38,27 @@ def test_every_command_has_index_and_certificates() -> None:
 
 
 def test_no_compiler_variables_are_set() -> None:
-    env = build_steps(TARGET, Config(), BASE)[0].env
+    env = build_steps(TARGET, Config(), BASE, IN_CONTAINER)[0].env
     assert not {"CC", "CXX", "CFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "MAKEFLAGS"} & set(env)
 
 
-def test_the_interpreter_is_first_then_the_compilers() -> None:
-    first, second, last = build_steps(TARGET, Config(), BASE)[0].env["PATH"].split(":")
-    assert first == "/opt/python/cp313-cp313/bin"
-    assert second.endswith("/targets/aarch64/bin")
-    assert last == "/usr/bin"
+def test_the_interpreter_is_first() -> None:
+    path = build_steps(TARGET, Config(), BASE, IN_CONTAINER)[0].env["PATH"]
+    assert path == "/opt/python/cp313-cp313/bin:/usr/bin"
 
 
 def test_build_is_pep_517_into_dist() -> None:
-    before, build = build_steps(TARGET, Config(before_build="make {project}/x"), BASE)
+    before, build = build_steps(TARGET, Config(before_build="make {project}/x"), BASE, IN_CONTAINER)
     assert before.argv == ("/bin/sh", "-ec", f"make {PROJECT}/x")
-    assert build.argv == ("/opt/python/cp313-cp313/bin/python", "-m", "build", "--wheel", "--outdir", DIST, PROJECT)
+    assert build.argv == (
+        "/opt/python/cp313-cp313/bin/python",
+        "-m",
+        "build",
+        "--wheel",
+        "--outdir",
+        IN_CONTAINER.dist,
+        PROJECT,
+    )
     assert build.cwd == PROJECT
 
 
@@ -56,18 +66,26 @@ def test_build_is_pep_517_into_dist() -> None:
 def test_every_command_of_a_32_bit_target_has_its_personality(arch: Arch) -> None:
     target = Target(arch=arch, policy=Policy.MUSLLINUX_1_2, python=PythonTag(3, 11))
     config = Config(before_all="a", before_build="b", test_command="c")
+    trials = [stock_trial(target), fresh_trial(target, Places(project="/a/project", work="/a/work"))]
     steps = [
-        before_all_step(target, config, BASE),
-        *build_steps(target, config, BASE),
-        install_step(target, config, BASE, "/x.whl"),
-        import_step(target, BASE, ""),
-        user_test_step(target, config, BASE),
+        before_all_step(target, config, BASE, IN_CONTAINER),
+        *build_steps(target, config, BASE, IN_CONTAINER),
+        fresh_step(target, BASE, trials[1]),
+        *(install_step(target, config, BASE, trial, "/x.whl") for trial in trials),
+        *(import_step(target, BASE, trial, "") for trial in trials),
+        *(user_test_step(target, config, BASE, trial) for trial in trials),
     ]
     assert {step.argv[0] for step in steps} == {"linux32"}
 
 
-def test_stock_alpine_sees_no_compiler() -> None:
-    assert "toolchain" not in import_step(TARGET, BASE, "").env["PATH"]
+def test_a_fresh_environment_gets_the_wheel_from_the_interpreter_s_own_pip() -> None:
+    trial = fresh_trial(TARGET, Places(project="/a/project", work="/a/work"))
+    venv, install = fresh_step(TARGET, BASE, trial), install_step(TARGET, Config(), BASE, trial, "/x.whl")
+    assert venv.argv[-2:] == ("--without-pip", "/a/work/fresh")
+    assert venv.argv[0] == install.argv[0] == "/opt/python/cp313-cp313/bin/python"
+    assert install.argv[3:6] == ("--python", "/a/work/fresh/bin/python", "install")
+    assert import_step(TARGET, BASE, trial, "").argv[0] == "/a/work/fresh/bin/python"
+    assert user_test_step(TARGET, Config(), BASE, trial).env["PATH"] == "/a/work/fresh/bin:/usr/bin"
 
 
 def test_environment_is_expanded_over_what_is_there() -> None:
