@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: bench-auditor demo test unit laws lint fuzz nightly survey agreement clean
+.PHONY: bench-auditor demo test unit laws lint lint-workflows fuzz nightly survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -43,6 +43,12 @@ nightly: $(VENV)/ready
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
 	$(BUILD) policy check --quiet
+	$(VENV)/bin/zizmor --offline --no-progress --quiet .
+
+# actionlint is a program of another language; CI fetches it by its hash.
+ACTIONLINT := actionlint
+lint-workflows:
+	$(ACTIONLINT)
 
 # Popular published wheels for all architectures, audited: docs/survey.md, and docs/survey.html with charts.
 survey: $(VENV)/ready

@@ -1,0 +1,157 @@
+"""What the workflows, the Action and the documentation of CI promise, as far as text says it; zizmor does the rest."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from musllinux_build.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = [ROOT / "action.yml", *sorted((ROOT / ".github" / "actions").glob("*/action.yml"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "docs/ci.md", "docs/images.md") if (ROOT / name).exists()]
+PINNED = re.compile(r"uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v\d+\.\d+\.\d+)")
+INDEX_HOST = re.compile(r"\b(?:files\.|test\.)?py(?:pi|thonhosted)\.org", re.IGNORECASE)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines_with_uses(path: Path) -> list[str]:
+    found = [line.strip().removeprefix("- ") for line in path.read_text().splitlines()]
+    return [line for line in found if line.startswith("uses:")]
+
+
+def blocks(text: str, key: str) -> Iterator[str]:
+    """What stands under each ``key:`` (deeper indented), or on its line."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        match = re.match(rf"( *)(?:- )?{key}: ?(.*)", line)
+        if match is None:
+            continue
+        margin = " " * (len(match[1]) + 1)
+        under = _deeper(lines[number + 1 :], margin)
+        yield "\n".join([match[2], *under])
+
+
+def _deeper(lines: list[str], margin: str) -> Iterator[str]:
+    return itertools.takewhile(lambda line: not line.strip() or line.startswith(margin), lines)
+
+
+def jobs(path: Path) -> dict[str, str]:
+    _, _, text = path.read_text().partition("\njobs:\n")
+    parts = re.split(r"^  ([\w-]+):\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=name)
+def test_other_peoples_actions_are_pinned_by_commit(path: Path) -> None:
+    for line in lines_with_uses(path):
+        assert line.startswith("uses: ./") or PINNED.fullmatch(line), line
+
+
+def test_one_action_is_one_commit_everywhere() -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for path in [*WORKFLOWS, *ACTIONS]:
+        for line in lines_with_uses(path):
+            if match := PINNED.fullmatch(line):
+                found.setdefault(match["action"], set()).add((match["commit"], match["version"]))
+    assert found
+    assert {action: pins for action, pins in found.items() if len(pins) > 1} == {}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=name)
+def test_nothing_is_granted_but_by_job(path: Path) -> None:
+    assert "\npermissions: {}\n" in path.read_text()
+    found = jobs(path)
+    assert found
+    for job, text in found.items():
+        assert "\n    permissions:\n" in text, job
+        assert re.search(r"^    timeout-minutes: \d+$", text, re.MULTILINE), job
+        assert "write-all" not in text
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=name)
+def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("uses: actions/checkout@") == text.count("persist-credentials: false")
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=name)
+def test_scripts_get_what_they_need_through_their_environment(path: Path) -> None:
+    for script in blocks(path.read_text(), "run"):
+        assert "${{" not in script
+
+
+def test_packages_are_written_by_no_job_of_a_pull_request() -> None:
+    text = (ROOT / ".github" / "workflows" / "images.yml").read_text()
+    for job, body in jobs(ROOT / ".github" / "workflows" / "images.yml").items():
+        if "packages: write" in body:
+            assert "github.event_name != 'pull_request'" in body or "needs: push" in body, job
+    assert "pull_request_target" not in text
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS, *DOCUMENTS], ids=name)
+def test_the_package_index_is_not_named_by_its_host(path: Path) -> None:
+    assert INDEX_HOST.search(path.read_text()) is None
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Every command line of ours in ``text``, its continuation lines joined, cut where the shell would."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    for line in joined.splitlines():
+        match = re.match(
+            r'(?:\s*(?:- )?(?:run: |script: )?|.*(?:\|\| |\| |sudo ))(?:"[^"]*/)?musllinux-build"? (.+)', line
+        )
+        if match is None or "=" in match[1].split(" ", 1)[0]:
+            continue
+        lexer = shlex.shlex(match[1], posix=True, punctuation_chars="|&;()>")
+        lexer.whitespace_split = True
+        yield list(itertools.takewhile(lambda word: not set(word) <= set("|&;()>"), lexer))
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS, *DOCUMENTS], ids=name)
+def test_every_command_and_option_is_one_of_the_tool(path: Path) -> None:
+    for words in commands(path.read_text()):
+        known_options(main, words)
+
+
+def test_the_workflows_use_these() -> None:
+    found = {" ".join(words[:2]) for path in [*WORKFLOWS, *ACTIONS] for words in commands(path.read_text())}
+    assert {"images build", "images verify", "images publish", "images join", "images lock", "doctor --fix"} <= found
+
+
+def known_options(command: click.Command, words: list[str]) -> None:
+    context = click.Context(command)
+    while isinstance(command, click.Group) and words:
+        found = command.get_command(context, words[0])
+        if found is None:
+            break
+        command, words = found, words[1:]
+    if isinstance(command, click.Group):
+        default = command.get_command(context, "build")
+        assert default is not None, words
+        command = default
+    options = {word for one in command.params for word in (*one.opts, *one.secondary_opts)} | {
+        "-h",
+        "--help",
+        "--version",
+    }
+    used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert used <= options, (command.name, used - options)
+
+
+def test_a_command_that_the_tool_does_not_know_is_found() -> None:
+    text = '    - run: "$RUNNER_TEMP/tool/bin/musllinux-build" images build --no-such "$A" | tee x\n'
+    (words,) = commands(text)
+    assert words == ["images", "build", "--no-such", "$A"]
+    with pytest.raises(AssertionError):
+        known_options(main, words)
