@@ -17,9 +17,10 @@ from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import EngineError, ImageError, UsageError
+from musllinux_build.images.absent import read_absent
 from musllinux_build.images.bases import file_sha256
 from musllinux_build.images.lock import Lock, format_lock
-from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex
+from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex, unmeasured
 from musllinux_build.images.package import LOCK_LABEL
 from musllinux_build.images.recipe import apk_branch, lock_digest
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
@@ -91,15 +92,18 @@ def _listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], l
 @click.option("--base-archives", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--sources", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--apk-mirror", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@option(
+    "--absent",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML table [absent]: packages that the mirror may lack, and why.",
+)
 def lock_command(**given: Any) -> int:
     """Check the lock, or make one for other supplies."""
     if given["check"] == given["update"]:
         raise UsageError("one of --check and --update is wanted")
     product = shipped("dockerfiles") / "lock.toml"
     if given["check"]:
-        text = format_lock(read_lock(given["path"] or product))
-        count = text.count('"unmeasured"')
-        click.echo(f"valid; {count} value(s) unmeasured")
+        click.echo(f"valid; {unmeasured(read_lock(given['path'] or product))} value(s) unmeasured")
         return 0
     if given["path"] is None:
         raise UsageError("--update writes a file", resolution="Name it with --lock.")
@@ -134,6 +138,7 @@ def read_holdings(lock: Lock, given: Mapping[str, Path | None]) -> Holdings:
         bases=_measured(given["base_archives"]),
         sources=_measured(given["sources"]),
         packages=packages if mirror is not None else None,
+        absent=read_absent(given.get("absent")),
     )
 
 

@@ -17,7 +17,8 @@ from musllinux_build.cli.options import option, progress, supply_options, verbos
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
 from musllinux_build.images.join import format_pushed, pushed
-from musllinux_build.images.lock import UNMEASURED, Lock, format_lock
+from musllinux_build.images.lock import Lock
+from musllinux_build.images.measure import unmeasured
 from musllinux_build.images.oci import Layout
 from musllinux_build.images.package import package_image
 from musllinux_build.images.publish import Image, Kind, default_tags, plan_images, plan_publication, publish
@@ -103,7 +104,7 @@ def refuse_unmeasured(lock: Lock) -> None:
     Raises:
         UsageError: the lock has such values.
     """
-    if count := format_lock(lock).count(f'"{UNMEASURED}"'):
+    if count := unmeasured(lock):
         raise UsageError(
             f"the lock has {count} value(s) that nobody has measured",
             resolution="Measure them where the mirrors are reachable: musllinux-build images lock --update",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import option, progress, verbosity_options
 from musllinux_build.errors import UsageError, near_miss
+from musllinux_build.images.absent import absent_rows, read_absent
 from musllinux_build.images.contract import Level
 from musllinux_build.images.verify import Result, Status, Verification, verify, wanted_of
 from musllinux_build.policy import Policy
@@ -30,7 +29,7 @@ MARKS = {Status.PASS: ("pass", "green"), Status.FAIL: ("FAIL", "red"), Status.AB
 @option(
     "--absent",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML table [absent]: row or module.NAME to why the image's supplies lack it.",
+    help="A TOML table [absent]: package, row or module.NAME to why the image's supplies lack it.",
 )
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 @option("--failures", is_flag=True, help="Show only what does not pass.")
@@ -42,7 +41,7 @@ def verify_command(ctx: click.Context, /, **given: Any) -> None:
 
     policy = _member(Policy, given["policy"])
     arch = _member(Arch, given["arch"])
-    absent = read_absent(given["absent"])
+    absent = absent_rows(read_absent(given["absent"]))
     lines = progress(given["verbose"], given["quiet"])
     with signals_as_errors(), closing(Session(connect(), lines)) as session:
         image = session.engine.image(given["ref"])
@@ -63,23 +62,6 @@ def _member(kind: Any, word: str | None) -> Any:
     if word is not None and word not in known:
         raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
     return kind(word) if word else None
-
-
-def read_absent(path: Path | None) -> Mapping[str, str]:
-    """Row to reason.
-
-    Raises:
-        UsageError: the file is no such table.
-    """
-    if path is None:
-        return {}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))["absent"]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise UsageError(f"{path} is not a table of what is absent", details=str(error)) from error
-    if not isinstance(table, dict) or not all(isinstance(why, str) for why in table.values()):
-        raise UsageError(f"{path}: [absent] maps rows to reasons")
-    return table
 
 
 def show(found: Verification, *, only_failures: bool) -> None:

@@ -252,9 +252,12 @@ COMMANDS: Mapping[str, Level] = {
     **dict.fromkeys(("gcc", "g++", "cc", "c++", "ld", "make", "curl", "git", "pkg-config", "tar", "patch"), MUST),
     **dict.fromkeys(("manylinux-interpreters", "manylinux-entrypoint"), MUST),
     **dict.fromkeys(("gfortran", "autoconf", "automake", "libtoolize", "bison", "file", "unzip", "gpg"), SHOULD),
-    **dict.fromkeys(("git-lfs", "pipx", "cmake", "swig", "abi3audit", "uv", "musllinux-build"), SHOULD),
+    **dict.fromkeys(("git-lfs", "pipx", "cmake", "swig", "abi3audit", "uv", "musllinux-build", "yasm"), SHOULD),
 }
 """X3 to X6: commands on PATH, as files."""
+
+ONLY_ON: Mapping[str, str] = {"yasm": Arch.X86_64.value}
+"""Commands of one architecture."""
 
 # manylinux-interpreters, X1 and X2.
 INTERPRETERS = (
@@ -384,6 +387,8 @@ def rows() -> Iterator[Row]:
         script = (
             f'where=$(command -v {command}) && [ -x "$where" ] && echo "$where" || {{ echo "not on PATH"; exit 1; }}'
         )
+        if command in ONLY_ON:
+            script = f'[ "$ARCH" = {ONLY_ON[command]} ] || {{ echo "not on $ARCH"; exit 0; }}; {script}'
         yield Row(id=f"X5.{command}", level=level, claim=f"{command} is on PATH", script=script)
     yield from INTERPRETERS
     yield from BEHAVIOUR

@@ -96,13 +96,15 @@ class WheelRow:
 class ApkRow:
     """Alpine packages as ``/etc/apk/world`` names them, pinned (``bash=5.1.0-r0``) where measured.
 
-    ``sysroot`` is what the compiler links against, ``image`` what the image holds; musl is the policy's.
+    ``sysroot`` is what the compiler links against, ``image`` what every image holds, ``extra`` what the slim variant
+    leaves out; musl is the policy's.
     """
 
     policy: Policy
     arch: Arch
     sysroot: tuple[str, ...]
     image: tuple[str, ...]
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +280,7 @@ def _apk(table: _Table) -> ApkRow:
         arch=table.member("arch", Arch),
         sysroot=table.texts("sysroot", shape=_PACKAGE),
         image=table.texts("image", shape=_PACKAGE),
+        extra=table.texts("extra", shape=_PACKAGE) if "extra" in table.values else (),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow
+from musllinux_build.images.lock import UNMEASURED, ApkRow, BaseRow, Lock, SourceRow, format_lock
 from musllinux_build.images.recipe import LIBRARIES, apk_branch
 from musllinux_build.images.supplies import archive_name
 
@@ -27,12 +27,20 @@ class MeasuredFile:
 class Holdings:
     """What directories hold; None for a directory that was not named.
 
-    ``packages`` maps (branch, architecture) to version by package name.
+    ``packages`` maps (branch, architecture) to version by package name; ``absent`` are the packages that a mirror may
+    lack.
     """
 
     bases: Sequence[MeasuredFile] | None = None
     sources: Sequence[MeasuredFile] | None = None
     packages: Mapping[tuple[str, Arch], Mapping[str, str]] | None = None
+    absent: Collection[str] = ()
+
+
+def unmeasured(lock: Lock) -> int:
+    """How many values nobody has measured: hashes, digests and sizes, and packages without a version."""
+    requests = (name for row in lock.apks for name in (*row.sysroot, *row.image, *row.extra))
+    return format_lock(lock).count(f'"{UNMEASURED}"') + sum("=" not in name for name in requests)
 
 
 def measure(lock: Lock, holdings: Holdings) -> Lock:
@@ -41,7 +49,7 @@ def measure(lock: Lock, holdings: Holdings) -> Lock:
     Sources and packages become what is there and nothing else; bases keep the rows that are not there.
 
     Raises:
-        UsageError: a package of the lock is not in the mirror's index.
+        UsageError: a package of the lock is not in the mirror's index, and not among those that may be absent.
     """
     if holdings.bases is not None:
         found = {file.name: file for file in holdings.bases}
@@ -56,7 +64,7 @@ def measure(lock: Lock, holdings: Holdings) -> Lock:
     if holdings.sources is not None:
         lock = replace(lock, sources=_measured_sources(lock.sources, holdings.sources))
     if holdings.packages is not None:
-        lock = replace(lock, apks=_measured_packages(lock.apks, holdings.packages))
+        lock = replace(lock, apks=_measured_packages(lock.apks, holdings.packages, holdings.absent))
     return lock
 
 
@@ -87,7 +95,7 @@ def _measured_sources(rows: Sequence[SourceRow], files: Sequence[MeasuredFile]) 
 
 
 def _measured_packages(
-    rows: Sequence[ApkRow], packages: Mapping[tuple[str, Arch], Mapping[str, str]]
+    rows: Sequence[ApkRow], packages: Mapping[tuple[str, Arch], Mapping[str, str]], absent: Collection[str]
 ) -> tuple[ApkRow, ...]:
     missing: list[str] = []
 
@@ -95,16 +103,21 @@ def _measured_packages(
         branch = apk_branch(row.policy.row.base)
         index = packages[branch, row.arch]
         names = [request.partition("=")[0] for request in requests]
+        names = [name for name in names if name in index or name not in absent]
         missing.extend(f"{branch}/{row.arch.row.apk}: {name}" for name in names if name not in index)
         return tuple(f"{name}={index.get(name, '')}" for name in names)
 
     measured = tuple(
-        replace(row, sysroot=pinned(row, row.sysroot), image=pinned(row, row.image))
+        replace(row, sysroot=pinned(row, row.sysroot), image=pinned(row, row.image), extra=pinned(row, row.extra))
         for row in rows
         if (apk_branch(row.policy.row.base), row.arch) in packages
     )
     if missing:
-        raise UsageError("the package mirror lacks packages of the image", details="\n".join(sorted(set(missing))))
+        raise UsageError(
+            "the package mirror lacks packages of the image",
+            details="\n".join(sorted(set(missing))),
+            resolution="Name those that may be missing, and why, in a file given with --absent.",
+        )
     return measured
 
 

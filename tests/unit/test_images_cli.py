@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,13 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.images import images
 from musllinux_build.errors import FetchError, ImageError, UsageError
 from musllinux_build.images.lock import BaseRow, SourceRow
+from musllinux_build.images.measure import unmeasured
 from musllinux_build.images.supplies import read_lock
+from musllinux_build.policy import Policy
+from musllinux_build.shipped import shipped
 
-NAMES = ("bash", "make", "musl-dev", "gcc", "linux-headers")
+SHIPPED = read_lock(shipped("dockerfiles") / "lock.toml").apk(Policy.MUSLLINUX_1_2, Arch.X86_64)
+NAMES = sorted({*SHIPPED.sysroot, *SHIPPED.image, *SHIPPED.extra})
 
 
 def invoke(*args: str) -> str:
@@ -50,7 +55,27 @@ def test_measure_directories(tmp_path: Path) -> None:
     )
     lock = read_lock(path)
     assert [(row.name, row.version, row.size) for row in lock.sources] == [("zlib", "1.3.1", 1)]
-    assert [(row.arch, row.image) for row in lock.apks] == [(Arch.X86_64, tuple(f"{name}=1-r0" for name in NAMES))]
+    assert [(row.arch, row.image, row.extra) for row in lock.apks] == [
+        (Arch.X86_64, tuple(f"{name}=1-r0" for name in SHIPPED.image), tuple(f"{name}=1-r0" for name in SHIPPED.extra))
+    ]
+
+
+def test_a_mirror_may_lack_what_is_named_and_nothing_else(tmp_path: Path) -> None:
+    index = "".join(f"P:{name}\nV:1-r0\n\n" for name in NAMES if name not in ("gfortran", "mesa-dev"))
+    write_index(tmp_path / "apk" / "v3.13" / "main" / "x86_64" / "APKINDEX.tar.gz", index)
+    absent, path = tmp_path / "absent.toml", tmp_path / "lock.toml"
+    update = ("lock", "--update", "--lock", str(path), "--apk-mirror", str(tmp_path / "apk"), "--absent", str(absent))
+    absent.write_text('[absent]\ngfortran = "none here"\n"F8.gl" = "a row"\n')
+    with pytest.raises(UsageError) as caught:
+        invoke(*update)
+    assert caught.value.details == "v3.13/x86_64: mesa-dev"
+    absent.write_text('[absent]\ngfortran = "none here"\nmesa-dev = "none here"\nbash = "it is there, though"\n')
+    invoke(*update)
+    (row,) = read_lock(path).apks
+    assert "gfortran" not in " ".join(row.image)
+    assert "mesa-dev" not in " ".join(row.extra)
+    assert "bash=1-r0" in row.image
+    assert unmeasured(replace(read_lock(path), bases=(), builders=(), sources=())) == 0
 
 
 @pytest.mark.parametrize("args", [(), ("--check", "--update"), ("--update",)])

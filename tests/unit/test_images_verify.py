@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import UsageError
+from musllinux_build.images.absent import ROWS, absent_rows, read_absent
 from musllinux_build.images.contract import CONFIGURATION, Level, Wanted, rows
 from musllinux_build.images.objects import judge_tree, read_tree
 from musllinux_build.images.verify import Status, verify, wanted_of
@@ -127,6 +129,29 @@ def test_rows_follow_what_their_scripts_say(status: int, became: Status) -> None
     assert engine.boxes == {}
     # Every command of a 32-bit image runs under its personality.
     assert all(ran[0] == "linux32" for ran in engine.created[0].ran)
+
+
+def test_a_package_stands_for_its_rows() -> None:
+    known = {row.id for row in rows()}
+    for package, ids in ROWS.items():
+        assert set(ids) <= known, package
+    found = absent_rows({"g++": "no package", "B5": "a reason of its own", "module.tkinter": "no tk"})
+    assert found["X5.c++"] == "no package"
+    assert found["B5"] == "a reason of its own"
+    assert found["module.tkinter"] == "no tk"
+
+
+@pytest.mark.parametrize("text", ["[other]\n", "[absent]\na = 1\n", "absent = 3\n", "["])
+def test_a_file_that_is_no_table_of_what_is_absent(tmp_path: Path, text: str) -> None:
+    (tmp_path / "absent.toml").write_text(text)
+    with pytest.raises(UsageError):
+        read_absent(tmp_path / "absent.toml")
+
+
+def test_the_labs_list_names_packages_and_rows() -> None:
+    known = {row.id for row in rows()} | set(ROWS)
+    listed = read_absent(Path(__file__).parents[1] / "lab" / "absent.toml")
+    assert [name for name in listed if name not in known and not name.startswith("module.")] == []
 
 
 def problems(files: Mapping[str, bytes]) -> Mapping[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from musllinux_build.images.lock import (
     format_lock,
     parse_lock,
 )
+from musllinux_build.images.measure import unmeasured
 from musllinux_build.images.recipe import LIBRARIES
 from musllinux_build.images.supplies import read_lock
 from musllinux_build.policy import Policy, committed_rows
@@ -46,7 +47,11 @@ LOCK = Lock(
         WheelRow(group="python", name="pip", version="26", filename="pip.whl", sha256=SHA256),
         WheelRow(group="toolchain", name="z", version="1", filename="z.whl", sha256=SHA256, arch=Arch.X86_64),
     ),
-    apks=(ApkRow(policy=Policy.MUSLLINUX_1_2, arch=Arch.AARCH64, sysroot=("gcc",), image=("bash=5.1.0-r0",)),),
+    apks=(
+        ApkRow(
+            policy=Policy.MUSLLINUX_1_2, arch=Arch.AARCH64, sysroot=("gcc",), image=("bash=5.1.0-r0",), extra=("swig",)
+        ),
+    ),
 )
 
 
@@ -71,6 +76,17 @@ def test_round_trip_of_any_text(name: str, version: str, urls: list[str], size: 
 
 def test_unmeasured_is_a_word() -> None:
     assert tomllib.loads(format_lock(LOCK))["base"][0]["digest"] == "unmeasured"
+
+
+def test_what_nobody_measured_is_counted() -> None:
+    # Digests of a base and a builder, the builder's hash, a source's size; gcc and swig have no version.
+    assert unmeasured(LOCK) == 6
+    assert unmeasured(Lock(apks=(replace(LOCK.apks[0], sysroot=("gcc=1-r0",), extra=()),))) == 0
+
+
+def test_a_lock_without_extra_packages() -> None:
+    text = format_lock(LOCK)
+    assert parse_lock(text.replace('extra = ["swig"]\n', "")).apks == (replace(LOCK.apks[0], extra=()),)
 
 
 def test_every_problem_with_its_path() -> None:
@@ -173,7 +189,11 @@ def test_the_shipped_lock_is_complete() -> None:
         for policy in committed_rows().values():
             assert lock.base(policy.base, arch).sha256 is not None
             assert lock.base(policy.newest, arch).sha256 is not None
+    assert {(row.policy, row.arch) for row in lock.apks} == {
+        (policy, arch) for policy in committed_rows() for arch in Arch
+    }
     for row in lock.apks:
-        assert "musl-dev" in row.image
+        assert {"musl-dev", "gcc", "g++", "git", "curl", "make"} <= set(row.image)
+        assert not {*row.sysroot, *row.image} & set(row.extra)
     assert {row.arch for row in lock.wheels if row.group == "toolchain"} <= set(ENGINES)
     assert {row.name for row in lock.wheel_group("python")} == {"pip", "build", "packaging", "pyproject-hooks"}
