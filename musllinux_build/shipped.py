@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+AUDITWHEEL = "musllinux_build_auditwheel"
+"""The package of the command ``auditwheel``, which is a distribution of its own but in every image."""
 
 
 def shipped(name: str) -> Path:
-    """The directory ``dockerfiles`` or ``toolchains``.
+    """The directory ``dockerfiles``, ``toolchains`` or ``dropin``.
 
     Raises:
         FileNotFoundError: the installation lacks it.
@@ -16,3 +20,15 @@ def shipped(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"{name} is missing from this installation of musllinux-build")
+
+
+def tool_files() -> Mapping[str, Path]:
+    """The files of this tool and of its ``auditwheel``, as an image takes them: by their path below ``tool``."""
+    package = Path(__file__).resolve().parent
+    roots = {package.name: package, AUDITWHEEL: shipped("dropin") / AUDITWHEEL}
+    return {
+        f"tool/{name}/{path.relative_to(root).as_posix()}": path
+        for name, root in roots.items()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not {"_shipped", "__pycache__"} & {*path.relative_to(root).parts}
+    }

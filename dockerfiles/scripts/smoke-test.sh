@@ -10,3 +10,9 @@ for python in /opt/python/*/bin/python; do
     "$python" -B /scripts/smoke_test.py
     "${python%python}pip" --version
 done
+# The image's own commands start, each on what it was given.
+auditwheel --version
+musllinux-build --version
+patchelf --version
+manylinux-interpreters list --installed
+grep -q 'BEGIN CERTIFICATE' /opt/_internal/certs.pem

@@ -23,7 +23,7 @@ from musllinux_build.cli.options import (
 from musllinux_build.errors import UsageError
 from musllinux_build.images.build import Report, build_images
 from musllinux_build.images.foundry import State
-from musllinux_build.images.reference import DEFAULT_REGISTRY
+from musllinux_build.images.reference import DEFAULT_REGISTRY, Variant
 from musllinux_build.images.targets import chosen_targets
 from musllinux_build.images.works import Made, Order
 
@@ -33,6 +33,13 @@ from musllinux_build.images.works import Made, Order
 @option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
 @option("--python", multiple=True, help="3.13, 3.13.5 or 3.14t (default: all). Repeatable.")
 @option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
+@option(
+    "--variant",
+    type=click.Choice([variant.value for variant in Variant]),
+    default=Variant.FULL.value,
+    show_default=True,
+    help="slim: without the graphics stack, cmake, swig, git-lfs, uv and abi3audit; tagged latest-slim.",
+)
 @option("--jobs", "-j", type=click.IntRange(1), default=2, show_default=True, help="Build so many stages at once.")
 @click.option("--no-cache", is_flag=True, help="Build every stage again, although it is there.")
 @click.option("--keep-going", is_flag=True, help="After a failure build what does not need it.")
@@ -50,6 +57,7 @@ def build_command(**given: Any) -> int:
     order = Order(
         pythons=given["python"],
         registry=given["registry"],
+        variant=Variant(given["variant"]),
         jobs=given["jobs"],
         no_cache=given["no_cache"],
         keep_going=given["keep_going"],

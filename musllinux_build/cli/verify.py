@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,7 +18,9 @@ from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.images.absent import absent_rows, read_absent
 from musllinux_build.images.contract import Level
 from musllinux_build.images.verify import Result, Status, Verification, verify, wanted_of
-from musllinux_build.policy import Policy
+from musllinux_build.policy import Policy, known_policies
+
+T = TypeVar("T", Policy, Arch)
 
 MARKS = {Status.PASS: ("pass", "green"), Status.FAIL: ("FAIL", "red"), Status.ABSENT: ("absent", "yellow")}
 
@@ -39,8 +42,8 @@ def verify_command(ctx: click.Context, /, **given: Any) -> None:
     """Hold any IMAGE, ours or another's, to what clients rely on; exit status 1 when a must is not kept."""
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - start-up
 
-    policy = _member(Policy, given["policy"])
-    arch = _member(Arch, given["arch"])
+    policy = _member(known_policies(), given["policy"])
+    arch = _member(tuple(Arch), given["arch"])
     absent = absent_rows(read_absent(given["absent"]))
     lines = progress(given["verbose"], given["quiet"])
     with signals_as_errors(), closing(Session(connect(), lines)) as session:
@@ -57,11 +60,16 @@ def verify_command(ctx: click.Context, /, **given: Any) -> None:
         ctx.exit(1)
 
 
-def _member(kind: Any, word: str | None) -> Any:
-    known = [member.value for member in kind]
-    if word is not None and word not in known:
-        raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
-    return kind(word) if word else None
+def _member(known: Sequence[T], word: str | None) -> T | None:
+    """The policy or architecture of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = next((one for one in known if one.value == word), None)
+    if word is not None and found is None:
+        raise UsageError(f"{word!r} is not known", resolution=near_miss(word, [one.value for one in known]))
+    return found
 
 
 def show(found: Verification, *, only_failures: bool) -> None:

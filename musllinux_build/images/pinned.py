@@ -36,6 +36,13 @@ def pinned_file(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies, pl
     return supplies.fetch.source(row, scratch / row.archive)
 
 
+def wheel_platforms(row: SourceRow | WheelRow) -> tuple[str, ...]:
+    """The platform tags of a wheel for one architecture, among whose wheels pip would choose for this machine."""
+    if not isinstance(row, WheelRow) or row.arch is None:
+        return ()
+    return tuple(row.filename.removesuffix(".whl").rpartition("-")[2].split("."))
+
+
 def _not_there(name: str, directory: Path) -> FetchError:
     return FetchError(
         f"{name} is not in the offline directory",

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.images.lock import ApkRow, Lock, SourceRow, WheelRow, format_lock
-from musllinux_build.images.reference import image_reference
+from musllinux_build.images.contents import Composition, labels, manifest, tool_groups
+from musllinux_build.images.lock import Lock, SourceRow, WheelRow, format_lock
+from musllinux_build.images.reference import Variant, image_reference
 from musllinux_build.policy import Policy
-from musllinux_build.ports import LABEL, POLICY_LABEL, PYTHONS_LABEL
 from musllinux_build.python import PythonTag
 
 OLDEST, NEWEST = (3, 9), (3, 15)
 """The feature releases of CPython that the scripts build."""
 FIRST_FREE_THREADED = (3, 13)
+
+OLDEST_FOR_TOOLS = (3, 11)
+"""The first release that the tools of an image run on."""
 
 LIBRARIES = ("openssl", "zlib", "bzip2", "xz", "libffi", "sqlite")
 """The sources that every interpreter is linked with."""
@@ -67,8 +70,8 @@ class Interpreter:
 class StageRecipe:
     """One image build of several. ``needs`` maps a build argument to the name of the stage it is the image of.
 
-    ``directories`` have to exist in the context even when they are empty; ``apk`` and ``toolchain`` say what else the
-    stage takes: the packages of the mirror, the compiler's image.
+    ``directories`` have to exist in the context even when they are empty; ``texts`` are files by their content;
+    ``apk`` and ``tool`` say what else the stage takes: the packages of the mirror, the files of this tool.
     """
 
     name: str
@@ -80,6 +83,8 @@ class StageRecipe:
     bases: tuple[str, ...] = ()
     """The arguments of bases that only the engine knows: BUILDER_BASE, TARGET_BASE, TOOLCHAIN_IMAGE."""
     apk: bool = False
+    tool: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +117,7 @@ def plan_image(
     libraries: Sequence[SourceRow],
     engine: Arch,
     registry: str,
+    variant: Variant = Variant.FULL,
 ) -> ImageRecipe:
     """The recipe for an image with these interpreters, built on an engine of architecture ``engine``.
 
@@ -125,7 +131,16 @@ def plan_image(
         raise UsageError(f"the lock does not have {', '.join(missing)}")
     target = policy.platform_tag(arch)
     common = {"BUILDER_PLATFORM": engine.oci_platform, "TARGET_PLATFORM": arch.oci_platform}
-    facts = {**common, **_target_args(policy, arch, lock.apk(policy, arch))}
+    composition = Composition(
+        policy=policy,
+        arch=arch,
+        variant=variant,
+        lock=lock,
+        lock_digest=lock_digest(lock),
+        pythons=tuple(one.label for one in selected),
+        sources=(*(one.source for one in selected), *libraries),
+    )
+    facts = {**common, **_target_args(composition)}
     wheels = tuple(ContextFile(path=f"wheels/{row.filename}", row=row) for row in lock.wheel_group("python", arch))
     builder = StageRecipe(
         name=f"builder on {engine.value}", dockerfile="builder.Dockerfile", args=common, bases=("BUILDER_BASE",)
@@ -153,7 +168,8 @@ def plan_image(
         )
         for one, native in zip(selected, natives, strict=True)
     ]
-    collected = _collected(interpreters, common, target)
+    tools = _tools(composition, selected, natives, facts)
+    collected = _collected(interpreters, tools, common, composition)
     image = StageRecipe(
         name=target,
         dockerfile="Dockerfile",
@@ -166,19 +182,24 @@ def plan_image(
     return ImageRecipe(
         policy=policy,
         arch=arch,
-        tag=image_reference(registry, policy, arch),
-        labels=_labels(policy, arch, lock, [one.label for one in selected]),
-        stages=(builder, static, *natives, *interpreters, *collected, image),
+        tag=image_reference(registry, policy, arch, variant),
+        labels=labels(composition),
+        stages=(builder, static, *natives, *interpreters, tools, *collected, image),
     )
 
 
-def _collected(interpreters: Sequence[StageRecipe], common: Mapping[str, str], target: str) -> list[StageRecipe]:
-    """One image with all interpreters, in as many steps."""
-    empty = StageRecipe(name="no interpreter", dockerfile="empty.Dockerfile", args=common, directories=("out",))
-    stages = [empty]
-    for number, one in enumerate(interpreters, start=1):
-        needs = {"COLLECTED": stages[-1].name, "INTERPRETER": one.name}
-        name = f"{number} of {len(interpreters)} interpreters of {target}"
+def _collected(
+    interpreters: Sequence[StageRecipe], tools: StageRecipe, common: Mapping[str, str], image: Composition
+) -> list[StageRecipe]:
+    """One image with all interpreters, in as many steps, and then the tools."""
+    target = image.policy.platform_tag(image.arch)
+    stages = [StageRecipe(name="no interpreter", dockerfile="empty.Dockerfile", args=common, directories=("out",))]
+    named = [
+        (f"{number} of {len(interpreters)} interpreters of {target}", one.name)
+        for number, one in enumerate(interpreters, start=1)
+    ]
+    for name, part in (*named, (f"interpreters and {tools.name}", tools.name)):
+        needs = {"COLLECTED": stages[-1].name, "INTERPRETER": part}
         stages.append(StageRecipe(name=name, dockerfile="collect.Dockerfile", args=common, needs=needs))
     return stages
 
@@ -193,6 +214,53 @@ def _native(python: Interpreter, zlib: SourceRow, common: Mapping[str, str], eng
         files=tuple(ContextFile(path=f"sources/{row.archive}", row=row) for row in (source, zlib)),
         needs={"BUILDER": builder},
     )
+
+
+def _tools(
+    image: Composition, pythons: Sequence[Interpreter], natives: Sequence[StageRecipe], facts: Mapping[str, str]
+) -> StageRecipe:
+    """The image's own commands, which run on its newest interpreter that has a GIL.
+
+    Raises:
+        UsageError: no interpreter of the image can run them.
+    """
+    able = [
+        (one, native)
+        for one, native in zip(pythons, natives, strict=True)
+        if (one.tag.major, one.tag.minor) >= OLDEST_FOR_TOOLS and not one.free_threaded
+    ]
+    if not able:
+        raise UsageError(
+            f"an image of CPython {', '.join(image.pythons)} alone cannot be made",
+            details="its auditwheel, which every client calls, runs on CPython 3.11 or later, with a GIL",
+            resolution="Add one, for example --python 3.13.",
+        )
+    python, native = able[-1]
+    wheels = [row for group in tool_groups(image.variant) for row in image.lock.wheel_group(group, image.arch)]
+    known = [PythonTag(OLDEST[0], minor, threads) for minor, threads in _known_minors()]
+    return StageRecipe(
+        name=f"tools of {image.policy.platform_tag(image.arch)}, {image.variant.value}",
+        dockerfile="tools.Dockerfile",
+        args={**facts, "CPYTHON_VERSION": python.source.version},
+        files=tuple(ContextFile(path=f"tools/{row.filename}", row=row) for row in wheels),
+        directories=("tools",),
+        needs={"NATIVE": native.name},
+        tool=True,
+        texts={
+            "contents/manifest.json": manifest(image),
+            "contents/interpreters": "".join(f"{tag.directory}\n" for tag in known),
+        },
+    )
+
+
+def _known_minors() -> list[tuple[int, bool]]:
+    """What an image may have: minor release, and whether it is free-threaded."""
+    return [
+        (minor, threads)
+        for minor in range(OLDEST[1], NEWEST[1] + 1)
+        for threads in (False, True)
+        if not threads or minor >= FIRST_FREE_THREADED[1]
+    ]
 
 
 def _selected(pythons: Sequence[Interpreter]) -> tuple[Interpreter, ...]:
@@ -211,15 +279,16 @@ def _selected(pythons: Sequence[Interpreter]) -> tuple[Interpreter, ...]:
     return tuple(selected.values())
 
 
-def _target_args(policy: Policy, arch: Arch, packages: ApkRow) -> dict[str, str]:
+def _target_args(image: Composition) -> dict[str, str]:
     """The names of the target; every one comes from a table."""
+    policy, arch = image.policy, image.arch
     musl = f"musl={policy.row.musl_package}"
     return {
         "POLICY": policy.value,
         "MUSL_PACKAGE": policy.row.musl_package,
         "APK_BRANCH": apk_branch(policy.row.base),
-        "SYSROOT_PACKAGES": " ".join((musl, *packages.sysroot)),
-        "IMAGE_PACKAGES": " ".join((musl, *packages.image)),
+        "SYSROOT_PACKAGES": " ".join((musl, *image.lock.apk(policy, arch).sysroot)),
+        "IMAGE_PACKAGES": " ".join(image.packages),
         "TARGET_ARCH": arch.value,
         "TARGET_TRIPLE": arch.row.triple,
         "TARGET_MULTIARCH": arch.row.multiarch,
@@ -228,24 +297,3 @@ def _target_args(policy: Policy, arch: Arch, packages: ApkRow) -> dict[str, str]
         "TARGET_ELF": f"{arch.row.elf.machine}:{arch.row.elf.bits}",
         "OPENSSL_TARGET": OPENSSL_TARGETS[arch],
     }
-
-
-def _labels(policy: Policy, arch: Arch, lock: Lock, pythons: Sequence[str]) -> dict[str, str]:
-    base = lock.base(policy.row.base, arch)
-    ours = LABEL.rpartition(".")[0]
-    labels = {
-        LABEL: "image",
-        POLICY_LABEL: policy.value,
-        f"{ours}.arch": arch.value,
-        f"{ours}.musl": policy.row.musl_package,
-        f"{ours}.alpine": policy.row.base,
-        PYTHONS_LABEL: ",".join(pythons),
-        f"{ours}.lock": lock_digest(lock),
-        "org.opencontainers.image.title": policy.platform_tag(arch),
-        "org.opencontainers.image.description": f"Builds {policy.value} wheels for {arch.value}",
-        "org.opencontainers.image.source": "https://github.com/musllinux-build/musllinux-build",
-        "org.opencontainers.image.base.name": f"docker.io/library/alpine:{policy.row.base}",
-    }
-    if base.digest is not None:
-        labels["org.opencontainers.image.base.digest"] = base.digest
-    return labels

@@ -15,12 +15,12 @@ from musllinux_build.images.foundry import Job
 from musllinux_build.images.ingredients import declared_arguments, package_files, shipped_files
 from musllinux_build.images.pinned import pinned_file
 from musllinux_build.images.recipe import LIBRARIES, ImageRecipe, Interpreter, StageRecipe, plan_image
-from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.images.reference import DEFAULT_REGISTRY, Variant, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, Engine, ImageInfo, Progress
 from musllinux_build.python import PythonTag
-from musllinux_build.shipped import shipped
+from musllinux_build.shipped import shipped, tool_files
 from musllinux_build.toolchain import ENGINES, ensure_toolchain_image, toolchain_image_tag
 
 STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
@@ -33,7 +33,7 @@ WEIGHTS = {"libraries.Dockerfile": 4, "interpreter.Dockerfile": 3, "native.Docke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """How images are built.
+    """How images are built, and which variant of them.
 
     ``pythons`` are ``3.13``, ``3.13.5`` or ``3.14t``, by default all. ``jobs`` stages are built at once. ``logs`` gets
     one file per stage. ``no_cache`` builds again what is there already.
@@ -41,6 +41,7 @@ class Order:
 
     pythons: Sequence[str] = ()
     registry: str = DEFAULT_REGISTRY
+    variant: Variant = Variant.FULL
     jobs: int = 1
     no_cache: bool = False
     keep_going: bool = False
@@ -93,9 +94,8 @@ class Drawing:
             except MusllinuxBuildError as error:
                 if isinstance(error, EngineError):
                     raise
-                drawn.append(
-                    Made(policy=policy, arch=arch, tag=image_reference(self.order.registry, policy, arch), error=error)
-                )
+                tag = image_reference(self.order.registry, policy, arch, self.order.variant)
+                drawn.append(Made(policy=policy, arch=arch, tag=tag, error=error))
                 if not self.order.keep_going:
                     break
         return drawn
@@ -110,6 +110,7 @@ class Drawing:
             libraries=[row for name in LIBRARIES if (row := supplies.source(name)) is not None],
             engine=self.native,
             registry=self.order.registry,
+            variant=self.order.variant,
         )
         bases = self._bases(recipe)
         keys: dict[str, str] = {}
@@ -117,7 +118,8 @@ class Drawing:
             last = stage is recipe.stages[-1]
             labels = recipe.labels if last else {LABEL: "stage", STAGE_LABEL: stage.name}
             packages = package_files(supplies, recipe) if stage.apk else {}
-            files = {**shipped_files(stage.dockerfile), **packages}
+            ours = {**(tool_files() if stage.tool else {}), **self._written(stage.texts)}
+            files = {**shipped_files(stage.dockerfile), **packages, **ours}
             args = self._args(stage, bases, keys)
             key = f"{STAGE_REPOSITORY}:{self._key(stage, files, args, labels if last else {})}"
             keys[stage.name] = key
@@ -139,6 +141,14 @@ class Drawing:
             "BUILDER_BASE": ensure_builder(engine, self.native, supplies, progress),
             "TOOLCHAIN_IMAGE": toolchain,
         }
+
+    def _written(self, texts: Mapping[str, str]) -> dict[str, Path]:
+        """Files with these contents, which no other image's replace."""
+        files = {}
+        for path, text in texts.items():
+            files[path] = self.scratch / hashlib.sha256(text.encode()).hexdigest()
+            files[path].write_text(text, encoding="utf-8")
+        return files
 
     def _args(self, stage: StageRecipe, bases: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
         args = {**stage.args, **{name: bases[name] for name in stage.bases}}

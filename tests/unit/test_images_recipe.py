@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from dataclasses import replace
@@ -95,8 +96,12 @@ def test_each_interpreter_is_a_stage_of_its_own() -> None:
         names.insert(0, collection.needs["INTERPRETER"])
         collection = stages[collection.needs["COLLECTED"]]
     label = "for musllinux_1_2_aarch64"
-    assert names == [f"CPython 3.9.2 {label}", f"CPython 3.14.1 {label}", f"CPython 3.14.1t {label}"]
-    last = next(one for one in found.stages if one.name == names[-1])
+    pythons = [f"CPython 3.9.2 {label}", f"CPython 3.14.1 {label}", f"CPython 3.14.1t {label}"]
+    assert names == [*pythons, "tools of musllinux_1_2_aarch64, full"]
+    # The tools run on the newest that has a GIL.
+    assert stages[names[-1]].args["CPYTHON_VERSION"] == "3.14.1"
+    assert stages[names[-1]].needs == {"NATIVE": stages[names[1]].needs["NATIVE"]}
+    last = stages[pythons[-1]]
     assert (last.args["CPYTHON_VERSION"], last.args["CPYTHON_THREADS"]) == ("3.14.1", "t")
     assert {file.path for file in last.files} == {"sources/cpython-3.14.1.tar.gz", "wheels/pip-1-py3-none-any.whl"}
 
@@ -140,6 +145,24 @@ def test_labels() -> None:
 def test_refused_interpreters(versions: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe(*versions)
+
+
+@pytest.mark.parametrize("versions", [("3.9.2", "3.10.1"), ("3.14.1t",)])
+def test_an_image_needs_an_interpreter_for_its_tools(versions: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=f"CPython {', '.join(versions)} alone cannot be made"):
+        recipe(*versions)
+
+
+def test_what_an_image_says_of_itself() -> None:
+    (tools,) = (one for one in recipe("3.11.2", "3.13.5").stages if one.tool)
+    document = json.loads(tools.texts["contents/manifest.json"])
+    assert document["packages"] == ["musl=1.2.2-r1", "bash=5-r0", "gcc"]
+    assert document["pythons"] == ["3.11.2", "3.13.5"]
+    assert {row["name"] for row in document["sources"]} == {"cpython", *LIBRARIES}
+    assert [row["filename"] for row in document["wheels"]] == ["pip-1-py3-none-any.whl"]
+    known = tools.texts["contents/interpreters"].splitlines()
+    assert known[:2] == ["cp39-cp39", "cp310-cp310"]
+    assert known[-1] == "cp315-cp315t"
 
 
 def test_refused_without_a_library() -> None:
