@@ -66,13 +66,14 @@ def unpack_wheels(site: Path) -> None:
     commands.mkdir(parents=True, exist_ok=True)
     for wheel in sorted(Path("/tools").glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
-            programs = [name for name in archive.namelist() if name.split("/")[0].endswith(".data")]
+            data = [name for name in archive.namelist() if name.split("/")[0].endswith(".data")]
+            programs = [name for name in data if name.split("/")[1] == "scripts"]
             for name in programs:
                 target = commands / name.rsplit("/", 1)[1]
                 target.write_bytes(archive.read(name))
                 target.chmod(0o755)
             if not programs:
-                archive.extractall(site)
+                archive.extractall(site, sorted({*archive.namelist()} - {*data}))
 
 
 def write_commands(site: Path, python: str) -> None:
