@@ -18,6 +18,7 @@ from musllinux_build.cli.options import (
     progress,
     supplies_from,
     supply_options,
+    variant_option,
     verbosity_options,
 )
 from musllinux_build.errors import UsageError
@@ -33,13 +34,7 @@ from musllinux_build.images.works import Made, Order
 @option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
 @option("--python", multiple=True, help="3.13, 3.13.5 or 3.14t (default: all). Repeatable.")
 @option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
-@option(
-    "--variant",
-    type=click.Choice([variant.value for variant in Variant]),
-    default=Variant.FULL.value,
-    show_default=True,
-    help="slim: without the graphics stack, cmake, swig, git-lfs, uv and abi3audit; tagged latest-slim.",
-)
+@variant_option
 @option("--jobs", "-j", type=click.IntRange(1), default=2, show_default=True, help="Build so many stages at once.")
 @click.option("--no-cache", is_flag=True, help="Build every stage again, although it is there.")
 @click.option("--keep-going", is_flag=True, help="After a failure build what does not need it.")

@@ -33,10 +33,14 @@ def join_command(**given: Any) -> int:
     lines = progress(given["verbose"], given["quiet"])
     registry = HttpRegistry(stored_credentials, plain=given["plain_http"])
     images = [image for path in given["files"] for image in _read(path)]
+    variants = {image.variant for image in images}
+    if len(variants) != 1:
+        raise UsageError("FILES are of one variant, full or slim", resolution="Join each variant by itself.")
+    tags = given["tag"] or default_tags(time.time(), *variants)
     named: dict[str, str] = {}
     with signals_as_errors():
         for where in given["registry"] or (DEFAULT_REGISTRY,):
-            steps = plan_join(images, registry, where, given["tag"] or default_tags(time.time()))
+            steps = plan_join(images, registry, where, tags)
             named |= references(steps)
             if given["dry_run"]:
                 for step in steps:

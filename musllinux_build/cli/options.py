@@ -14,6 +14,7 @@ from rich.console import Console
 
 from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host_fetch import HostFetch
+from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
 
 KEPT_LOGS = 20
@@ -25,6 +26,15 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     word = next(name for name in names if name.startswith("--")).removeprefix("--").partition("/")[0]
     settings.setdefault("envvar", f"MUSLLINUX_BUILD_{word.upper().replace('-', '_')}")
     return click.option(*names, **settings)
+
+
+variant_option = option(
+    "--variant",
+    type=click.Choice([variant.value for variant in Variant]),
+    default=Variant.FULL.value,
+    show_default=True,
+    help="slim: without the graphics stack, cmake, swig, git-lfs, uv and abi3audit; tagged latest-slim.",
+)
 
 
 class Lines(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only

@@ -13,7 +13,7 @@ import click
 
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.builds.session import Session, signals_as_errors
-from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
+from musllinux_build.cli.options import option, progress, supply_options, variant_option, verbosity_options
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
 from musllinux_build.images.join import format_pushed, pushed
@@ -22,7 +22,7 @@ from musllinux_build.images.measure import unmeasured
 from musllinux_build.images.oci import Layout
 from musllinux_build.images.package import package_image
 from musllinux_build.images.publish import Image, Kind, default_tags, plan_images, plan_publication, publish
-from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.images.reference import DEFAULT_REGISTRY, Variant, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.targets import chosen_targets
 from musllinux_build.ports import Progress
@@ -33,6 +33,7 @@ from musllinux_build.ports import Progress
 @option("--arch", multiple=True, help="Only this architecture. Repeatable.")
 @option("--registry", multiple=True, help=f"Where to: {DEFAULT_REGISTRY} by default. Repeatable.")
 @option("--built-as", default=DEFAULT_REGISTRY, show_default=True, help="What the local images are called after.")
+@variant_option
 @option("--tag", multiple=True, help="Tags (default: the date, as 2026.11.22-1, and latest). Repeatable.")
 @option(
     "--digests",
@@ -65,7 +66,9 @@ def publish_command(**given: Any) -> int:
             if given["digests"] is not None:
                 steps = plan_images(images, where)
             else:
-                steps = plan_publication(images, where, given["tag"] or default_tags(time.time()))
+                steps = plan_publication(
+                    images, where, given["tag"] or default_tags(time.time(), Variant(given["variant"]))
+                )
             if given["dry_run"]:
                 for step in steps:
                     click.echo(step.line())
@@ -77,7 +80,7 @@ def publish_command(**given: Any) -> int:
                     click.echo(f"{step.repository}:{step.reference} {step.about}")
             lines.note(f"{where}: {changed} of {len(steps)} steps changed something")
         if given["digests"] is not None and not given["dry_run"]:
-            _note(given["digests"], format_pushed(pushed(images)))
+            _note(given["digests"], format_pushed(pushed(images, Variant(given["variant"]))))
     return 0
 
 
@@ -85,7 +88,7 @@ def _packaged(session: Session, lock: Lock, layout: Layout, given: Any, lines: P
     targets = chosen_targets(lock, given["policy"], given["arch"])
     images = []
     for policy, arch in targets:
-        reference = image_reference(given["built_as"], policy, arch)
+        reference = image_reference(given["built_as"], policy, arch, Variant(given["variant"]))
         if session.engine.image(reference) is None and not (given["policy"] or given["arch"]):
             lines.warn(f"{reference} is not built and is left out")
             continue

@@ -16,6 +16,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError, UsageError
 from musllinux_build.images.oci import MANIFEST, Descriptor
 from musllinux_build.images.publish import Image, Step, plan_index, repositories
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 from musllinux_build.ports import Registry
 
@@ -29,6 +30,7 @@ class Pushed:
     policy: Policy
     arch: Arch
     digest: str
+    variant: Variant = Variant.FULL
 
     def descriptor(self, content: bytes) -> Descriptor:
         """As an index names it (OCI image specification 1.1, "Image Index")."""
@@ -37,14 +39,19 @@ class Pushed:
         return Descriptor(media_type=MANIFEST, digest=self.digest, size=len(content), platform=platform)
 
 
-def pushed(images: Iterable[Image]) -> list[Pushed]:
+def pushed(images: Iterable[Image], variant: Variant = Variant.FULL) -> list[Pushed]:
     """What is noted of images that were pushed."""
-    return [Pushed(policy=image.policy, arch=image.arch, digest=image.manifest.digest) for image in images]
+    return [
+        Pushed(policy=image.policy, arch=image.arch, digest=image.manifest.digest, variant=variant) for image in images
+    ]
 
 
 def format_pushed(images: Iterable[Pushed]) -> str:
     """The file's text."""
-    rows = [{"policy": one.policy.value, "arch": one.arch.value, "digest": one.digest} for one in images]
+    rows = [
+        {"policy": one.policy.value, "arch": one.arch.value, "variant": one.variant.value, "digest": one.digest}
+        for one in images
+    ]
     return json.dumps({"version": VERSION, "images": rows}, indent=2) + "\n"
 
 
@@ -59,7 +66,12 @@ def parse_pushed(text: str, name: str) -> list[Pushed]:
         if document["version"] != VERSION:
             raise UsageError(f"{name} is of version {document['version']}, not {VERSION}")
         return [
-            Pushed(policy=Policy(row["policy"]), arch=Arch(row["arch"]), digest=str(row["digest"]))
+            Pushed(
+                policy=Policy(row["policy"]),
+                arch=Arch(row["arch"]),
+                digest=str(row["digest"]),
+                variant=Variant(row["variant"]),
+            )
             for row in document["images"]
         ]
     except (KeyError, TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ from enum import Enum
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError
 from musllinux_build.images.oci import INDEX, MANIFEST, Descriptor, Layout, canonical, index_document
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 from musllinux_build.ports import Progress, Registry
 
@@ -111,9 +112,10 @@ def plan_index(
     return (index, *steps, *_tag_steps(content, INDEX, whole, tags))
 
 
-def default_tags(now: float) -> tuple[str, str]:
-    """The date, as the reference images write it, and ``latest``."""
-    return time.strftime("%Y.%m.%d-1", time.gmtime(now)), "latest"
+def default_tags(now: float, variant: Variant = Variant.FULL) -> tuple[str, str]:
+    """The date, as the reference images write it, and ``latest``; a variant that is not the whole says so."""
+    suffix = "" if variant is Variant.FULL else f"-{variant.value}"
+    return time.strftime(f"%Y.%m.%d-1{suffix}", time.gmtime(now)), f"latest{suffix}"
 
 
 def repositories(registry: str, policy: Policy, arch: Arch) -> tuple[str, str]:

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from musllinux_build.arch import Arch
+from musllinux_build.cli.join import join_command
 from musllinux_build.errors import RegistryError, UsageError
 from musllinux_build.images.join import Pushed, format_pushed, parse_pushed, plan_join, pushed, references
 from musllinux_build.images.oci import CONFIG, LAYER, MANIFEST, Layout
-from musllinux_build.images.publish import Image, Kind, plan_images, plan_publication, publish
+from musllinux_build.images.publish import Image, Kind, default_tags, plan_images, plan_publication, publish
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 from tests.fakes import FakeRegistry, ListProgress
 
@@ -106,5 +109,19 @@ def test_files_that_say_something_else(text: str) -> None:
 
 
 def test_a_note_is_read_as_it_was_written() -> None:
-    noted = [Pushed(policy=Policy.MUSLLINUX_1_1, arch=Arch.S390X, digest="sha256:0")]
+    noted = [Pushed(policy=Policy.MUSLLINUX_1_1, arch=Arch.S390X, digest="sha256:0", variant=Variant.SLIM)]
     assert parse_pushed(format_pushed(noted), "note.json") == noted
+
+
+def test_variants_do_not_share_tags() -> None:
+    assert default_tags(0) == ("1970.01.01-1", "latest")
+    assert default_tags(0, Variant.SLIM) == ("1970.01.01-1-slim", "latest-slim")
+
+
+def test_one_variant_at_a_time(tmp_path: Path) -> None:
+    for variant in Variant:
+        one = Pushed(policy=Policy.MUSLLINUX_1_2, arch=Arch.S390X, digest="sha256:0", variant=variant)
+        (tmp_path / variant.value).write_text(format_pushed([one]))
+    found = CliRunner().invoke(join_command, [str(tmp_path / variant.value) for variant in Variant])
+    assert isinstance(found.exception, UsageError)
+    assert "one variant" in found.exception.brief
