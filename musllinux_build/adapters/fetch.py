@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ CHUNK = 1 << 20
 TIMEOUT = 60.0
 """Seconds without a byte after which an address counts as dead."""
 LARGEST = 1 << 30
+ATTEMPTS = 3
 SCHEMES = ("https", "http", "file")
 
 Open = Callable[[str], BinaryIO]
@@ -86,6 +88,32 @@ def fetch_url(
         details="\n".join(reasons) or "no address is known for it",
         resolution="Check the network and the proxy, or name a directory or mirror that holds the file.",
     )
+
+
+def fetch_bytes(url: str, *, opener: Open = open_url, pause: Callable[[float], None] = time.sleep) -> bytes | None:
+    """What an address holds, None where it has nothing; the caller has to know what it believes of it.
+
+    Raises:
+        FetchError: it does not answer, or holds more than LARGEST.
+    """
+    reason = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with opener(url) as stream:
+                content = stream.read(LARGEST + 1)
+        except urllib.error.HTTPError as error:
+            if error.code in (404, 410):
+                return None
+            reason = _reason(error)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = _reason(error)
+        else:
+            if len(content) <= LARGEST:
+                return content
+            raise FetchError(f"{url} is too long", details=f"more than {LARGEST} bytes")
+        if attempt < ATTEMPTS:
+            pause(2.0**attempt)
+    raise FetchError(f"cannot fetch {url}", details=reason, resolution="Check the network and the proxy.")
 
 
 def fetch_wheel(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from musllinux_build.adapters.fetch import fetch_url, fetch_wheel
+from musllinux_build.adapters.fetch import fetch_bytes, fetch_url, fetch_wheel
 from musllinux_build.errors import FetchError
 from musllinux_build.images.lock import BaseRow, SourceRow, WheelRow
 
@@ -38,6 +38,10 @@ class HostFetch:
             cache=self.cache,
             platforms=platforms,
         )
+
+    def unpinned(self, url: str) -> bytes | None:
+        """The bytes behind an address."""
+        return fetch_bytes(url)
 
     def _url(self, urls: Sequence[str], sha256: str, size: int | None, destination: Path) -> Path:
         return fetch_url(urls, sha256, size, destination, cache=self.cache)

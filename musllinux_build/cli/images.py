@@ -13,6 +13,7 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.cli.image_build import build_command
 from musllinux_build.cli.join import join_command
+from musllinux_build.cli.mirror import mirror_command
 from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
@@ -37,6 +38,7 @@ def images() -> None:
 
 
 images.add_command(build_command)
+images.add_command(mirror_command)
 images.add_command(verify_command)
 images.add_command(publish_command)
 images.add_command(join_command)

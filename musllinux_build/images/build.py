@@ -14,7 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.errors import EngineError, ImageError, MusllinuxBuildError
 from musllinux_build.images.context import context_tar
 from musllinux_build.images.foundry import Entry, Foundry, Job, State, missing_jobs
-from musllinux_build.images.pinned import pinned_file, wheel_platforms
+from musllinux_build.images.pinned import pinned_file
 from musllinux_build.images.recipe import ContextFile
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.works import Drawing, Made, Order, Work
@@ -128,9 +128,7 @@ class _Yard:
         with self.drawing.progress.step(f"fetch {len(wanted)} pinned files"):
             for path, file in wanted.items():
                 try:
-                    self.pinned[path] = pinned_file(
-                        file.row, self.drawing.scratch, self.drawing.supplies, wheel_platforms(file.row)
-                    )
+                    self.pinned[path] = pinned_file(file.row, self.drawing.scratch, self.drawing.supplies)
                 except MusllinuxBuildError as error:
                     if not self.drawing.order.keep_going:
                         raise

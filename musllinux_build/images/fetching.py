@@ -25,6 +25,10 @@ class Fetch(Protocol):
         """A wheel in ``directory``; ``platforms`` are platform tags where it is not for every machine."""
         ...
 
+    def unpinned(self, url: str) -> bytes | None:
+        """What an address holds, None where it has nothing: only for what a signature or an index vouches for."""
+        ...
+
 
 class NoFetch:
     """For supplies that are all on this machine."""
@@ -40,6 +44,10 @@ class NoFetch:
     def wheel(self, row: WheelRow, directory: Path, platforms: Sequence[str]) -> Path:  # noqa: ARG002 - the protocol's
         """Refused."""
         raise _refused(row.filename)
+
+    def unpinned(self, url: str) -> bytes | None:
+        """Refused."""
+        raise _refused(url)
 
 
 def _refused(filename: str) -> FetchError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from musllinux_build.errors import FetchError
@@ -11,15 +10,14 @@ from musllinux_build.images.lock import SourceRow, WheelRow
 from musllinux_build.images.supplies import Supplies
 
 
-def pinned_file(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies, platforms: Sequence[str] = ()) -> Path:
+def pinned_file(row: SourceRow | WheelRow, scratch: Path, supplies: Supplies) -> Path:
     """The file of a row: from its directory where there is one, else fetched into ``scratch``.
-
-    ``platforms`` are the platform tags of a wheel that is not for every machine.
 
     Raises:
         FetchError: it cannot be had, or has another hash.
     """
     if isinstance(row, WheelRow):
+        platforms = wheel_platforms(row)
         if supplies.wheelhouse is None:
             return supplies.fetch.wheel(row, scratch, platforms)
         path = supplies.wheelhouse / row.filename

@@ -21,7 +21,7 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, Engine, ImageInfo, Progress
 from musllinux_build.python import PythonTag
 from musllinux_build.shipped import shipped, tool_files
-from musllinux_build.toolchain import ENGINES, ensure_toolchain_image, toolchain_image_tag
+from musllinux_build.toolchain import ensure_toolchain_image, toolchain_image_tag
 
 STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
 """On a stage's image: its name. It is kept until the engine is cleaned up, and saves building it again."""
@@ -71,6 +71,25 @@ class Work:
     args: Mapping[str, str]
 
 
+def plan_target(supplies: Supplies, policy: Policy, arch: Arch, order: Order, engine: Arch) -> ImageRecipe:
+    """The recipe of an image from what the supplies have, built on an engine of architecture ``engine``.
+
+    Raises:
+        ImageError: the lock does not have an interpreter.
+        UsageError: the lock does not have something else.
+    """
+    return plan_image(
+        policy,
+        arch,
+        supplies.lock,
+        pythons=[find_python(supplies, word) for word in order.pythons or map(str, supplies.pythons())],
+        libraries=[row for name in LIBRARIES if (row := supplies.source(name)) is not None],
+        engine=engine,
+        registry=order.registry,
+        variant=order.variant,
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Drawing:
     """The works of several images by key, which is the name that the image of a stage has on the engine."""
@@ -102,16 +121,7 @@ class Drawing:
 
     def _draw_one(self, policy: Policy, arch: Arch) -> Made:
         supplies = self.supplies
-        recipe = plan_image(
-            policy,
-            arch,
-            supplies.lock,
-            pythons=[find_python(supplies, word) for word in self.order.pythons or map(str, supplies.pythons())],
-            libraries=[row for name in LIBRARIES if (row := supplies.source(name)) is not None],
-            engine=self.native,
-            registry=self.order.registry,
-            variant=self.order.variant,
-        )
+        recipe = plan_target(supplies, policy, arch, self.order, self.native)
         bases = self._bases(recipe)
         keys: dict[str, str] = {}
         for stage in recipe.stages:
@@ -134,7 +144,7 @@ class Drawing:
         row = supplies.toolchain_wheel(self.native)
         toolchain = toolchain_image_tag(self.native, row.sha256)
         if engine.image(toolchain) is None:
-            wheel = pinned_file(row, self.scratch, supplies, ENGINES[self.native].wheel_platforms)
+            wheel = pinned_file(row, self.scratch, supplies)
             toolchain = ensure_toolchain_image(engine, self.native, wheel, progress)
         return {
             "TARGET_BASE": ensure_base(engine, recipe.policy.row.base, recipe.arch, supplies, progress),

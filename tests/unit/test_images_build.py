@@ -98,6 +98,10 @@ class Fetched:
         self.platforms[row.filename] = platforms
         return self._put(directory / row.filename)
 
+    def unpinned(self, url: str) -> bytes | None:
+        self.asked.append(url)
+        return self.content
+
 
 def base_lock(sha256: str | None, digest: str | None = None) -> Lock:
     return Lock(
