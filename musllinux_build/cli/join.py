@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.builds.session import signals_as_errors
 from musllinux_build.cli.options import option, progress, verbosity_options
+from musllinux_build.cli.signing import chosen_signer, sign_options
 from musllinux_build.errors import UsageError
 from musllinux_build.images.join import Pushed, parse_pushed, plan_join, references
 from musllinux_build.images.publish import default_tags, publish
@@ -25,12 +27,14 @@ from musllinux_build.images.reference import DEFAULT_REGISTRY
 @click.option("--plain-http", is_flag=True, help="Speak HTTP, to a registry on this machine.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the tags name as JSON: name to digest.")
+@sign_options
 @verbosity_options
 def join_command(**given: Any) -> int:
     """Make the indexes of what was pushed by digest and noted in FILES (publish --digests), and move the tags."""
     from musllinux_build.adapters.docker_sdk import stored_credentials  # noqa: PLC0415 - start-up
 
     lines = progress(given["verbose"], given["quiet"])
+    sign = chosen_signer(given, os.environ, lines)
     registry = HttpRegistry(stored_credentials, plain=given["plain_http"])
     images = [image for path in given["files"] for image in _read(path)]
     variants = {image.variant for image in images}
@@ -47,7 +51,7 @@ def join_command(**given: Any) -> int:
                     click.echo(step.line(), err=given["as_json"])
                 continue
             with lines.step(f"join the images of {where}"):
-                changed = publish(steps, registry, lines)
+                changed = publish(steps, registry, lines, sign)
             lines.note(f"{where}: {changed} of {len(steps)} steps changed something")
     if given["as_json"]:
         click.echo(json.dumps(named, indent=2))

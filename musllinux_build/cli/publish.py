@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ import click
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import option, progress, supply_options, variant_option, verbosity_options
+from musllinux_build.cli.signing import chosen_signer, sign_options
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
 from musllinux_build.images.join import format_pushed, pushed
@@ -45,6 +47,7 @@ from musllinux_build.ports import Progress
 @click.option("--plain-http", is_flag=True, help="Speak HTTP, to a registry on this machine.")
 @click.option("--allow-unmeasured", is_flag=True, help="Publish although the lock is not wholly measured (for tests).")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@sign_options
 @supply_options
 @verbosity_options
 def publish_command(**given: Any) -> int:
@@ -56,6 +59,7 @@ def publish_command(**given: Any) -> int:
     if not given["allow_unmeasured"]:
         refuse_unmeasured(lock)
     lines = progress(given["verbose"], given["quiet"])
+    sign = chosen_signer(given, os.environ, lines)
     registry = HttpRegistry(stored_credentials, plain=given["plain_http"])
     with TemporaryDirectory(prefix="musllinux-build-") as scratch, signals_as_errors():
         layout = Layout(root=given["layout"] or Path(scratch))
@@ -72,9 +76,11 @@ def publish_command(**given: Any) -> int:
             if given["dry_run"]:
                 for step in steps:
                     click.echo(step.line())
+                    if step.signed and sign is not None:
+                        click.echo(f"sign {step.repository}@{step.reference}")
                 continue
             with lines.step(f"publish to {where}"):
-                changed = publish(steps, registry, lines)
+                changed = publish(steps, registry, lines, sign)
             for step in steps:
                 if step.kind is Kind.TAG:
                     click.echo(f"{step.repository}:{step.reference} {step.about}")

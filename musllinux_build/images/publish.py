@@ -11,8 +11,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
+from typing import TypeVar
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError
@@ -23,6 +25,7 @@ from musllinux_build.ports import Progress, Registry
 
 EMPTY = "application/vnd.oci.empty.v1+json"
 ATTEMPTS = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,8 @@ class Step:
     size: int
     about: str
     subject: Descriptor | None = None
+    signed: bool = False
+    """Whether it is of those that are signed: images and indexes, not what describes them."""
 
     def line(self) -> str:
         """For people: ``blob sha256:… 42.4 MB → host/name``."""
@@ -109,7 +114,7 @@ def plan_index(
         steps += _tag_steps(manifests[arch][1], MANIFEST, own, tags)
     whole = f"{registry}/{policy.value}"
     index = _step(Kind.MANIFEST, content, INDEX, repository=whole, about=f"the index of {policy.value}")
-    return (index, *steps, *_tag_steps(content, INDEX, whole, tags))
+    return (replace(index, signed=True), *steps, *_tag_steps(content, INDEX, whole, tags))
 
 
 def default_tags(now: float, variant: Variant = Variant.FULL) -> tuple[str, str]:
@@ -145,7 +150,7 @@ def _image_steps(image: Image, repository: str) -> Iterator[Step]:
             about=name,
         )
     content = image.layout.blob(image.manifest.digest).read_bytes()
-    yield _step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=name)
+    yield replace(_step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=name), signed=True)
     for attachment in image.attachments:
         yield from _attachment_steps(attachment, image.manifest, repository, name)
 
@@ -224,22 +229,52 @@ def _constant(content: bytes) -> Callable[[], bytes]:
     return lambda: content
 
 
-def publish(steps: Iterable[Step], registry: Registry, progress: Progress) -> int:
-    """Do the steps in order; how many of them changed something.
+Sign = Callable[[str], None]
+"""Signs ``repository@digest``; raises RegistryError."""
+BUNDLE = "application/vnd.dev.sigstore.bundle"
+
+
+def publish(steps: Iterable[Step], registry: Registry, progress: Progress, sign: Sign | None = None) -> int:
+    """Do the steps in order; how many of them changed something. What is new is signed before a tag names it.
 
     Raises:
         RegistryError: a step failed in every attempt; what was done stays and is skipped next time.
     """
     referrers: set[str] = set()
+    unsigned: dict[tuple[str, str], None] = {}
     changed = 0
     for step in steps:
         if step.kind is Kind.REFERRER_TAG and step.repository in referrers:
             continue
-        done = _attempt(step, registry, progress)
+        if step.kind is Kind.TAG and sign is not None:
+            changed += _sign(unsigned, registry, progress, sign)
+        done = _persist(partial(_do, step, registry), registry, progress)
         if step.kind is Kind.MANIFEST and done is _Outcome.LISTED:
             referrers.add(step.repository)
+        if step.signed:
+            unsigned[step.repository, step.reference] = None
         changed += done is not _Outcome.THERE
-    return changed
+    return changed + (_sign(unsigned, registry, progress, sign) if sign is not None else 0)
+
+
+def _sign(unsigned: dict[tuple[str, str], None], registry: Registry, progress: Progress, sign: Sign) -> int:
+    """Sign what has no signature yet, as far as its registry tells; how many."""
+    count = 0
+    for repository, digest in unsigned:
+        if not _is_signed(repository, digest, registry):
+            _persist(partial(sign, f"{repository}@{digest}"), registry, progress)
+            count += 1
+    unsigned.clear()
+    return count
+
+
+def _is_signed(repository: str, digest: str, registry: Registry) -> bool:
+    """Whether cosign left a signature: under a tag of its own, or (3.0) in the index of referrers."""
+    tag = digest.replace(":", "-")
+    if registry.manifest(repository, f"{tag}.sig") is not None:
+        return True
+    listed = json.loads(registry.manifest(repository, tag) or b"{}").get("manifests", [])
+    return any(str(one.get("artifactType", "")).startswith(BUNDLE) for one in listed)
 
 
 class _Outcome(Enum):
@@ -249,10 +284,11 @@ class _Outcome(Enum):
     """Stored, and the registry lists it among the referrers of its subject."""
 
 
-def _attempt(step: Step, registry: Registry, progress: Progress) -> _Outcome:
+def _persist(work: Callable[[], T], registry: Registry, progress: Progress) -> T:
+    """What ``work`` returns; tried again while its failures are transient."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _do(step, registry)
+            return work()
         except RegistryError as error:
             if attempt == ATTEMPTS or not error.transient:
                 raise
