@@ -14,6 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.image_build import build_command
 from musllinux_build.cli.join import join_command
 from musllinux_build.cli.mirror import mirror_command
+from musllinux_build.cli.online import measured_online
 from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
 from musllinux_build.cli.verify import verify_command
@@ -89,7 +90,7 @@ def _listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], l
 
 @images.command("lock")
 @click.option("--check", is_flag=True, help="Read the lock and say what nobody has measured yet.")
-@click.option("--update", is_flag=True, help="Measure the directories below and write the lock to --lock.")
+@click.option("--update", is_flag=True, help="Measure and write the lock to --lock.")
 @click.option("--lock", "path", type=click.Path(dir_okay=False, path_type=Path), help="The file (default: shipped).")
 @click.option("--base-archives", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--sources", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -100,7 +101,11 @@ def _listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], l
     help="A TOML table [absent]: packages that the mirror may lack, and why.",
 )
 def lock_command(**given: Any) -> int:
-    """Check the lock, or make one for other supplies."""
+    """Check the lock, measure it again where registries and Alpine's mirror are, or make one for other supplies.
+
+    --update without a directory asks them for digests of bases and versions of packages; with directories it makes a
+    lock of what is in them.
+    """
     if given["check"] == given["update"]:
         raise UsageError("one of --check and --update is wanted")
     product = shipped("dockerfiles") / "lock.toml"
@@ -109,6 +114,9 @@ def lock_command(**given: Any) -> int:
         return 0
     if given["path"] is None:
         raise UsageError("--update writes a file", resolution="Name it with --lock.")
+    if all(given[name] is None for name in ("base_archives", "sources", "apk_mirror")):
+        _write(given["path"], measured_online(product))
+        return 0
     lock = measure(read_lock(product), read_holdings(read_lock(product), given))
     _write(given["path"], format_lock(lock))
     return 0

@@ -95,7 +95,7 @@ def test_an_index_that_is_none(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write"):
-        invoke("lock", "--update", "--lock", str(tmp_path / "file" / "lock.toml"))
+        invoke("lock", "--update", "--sources", str(tmp_path), "--lock", str(tmp_path / "file" / "lock.toml"))
 
 
 def test_the_host_fetches_by_hash(tmp_path: Path) -> None:
