@@ -38,6 +38,13 @@ def ensure_program(name: str) -> str:
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
     """``127.0.0.1:<port>`` of a registry that keeps its files in ``directory``."""
+    with started(directory) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with its process, for who wants it to die."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -50,7 +57,7 @@ def serving(directory: Path) -> Iterator[str]:
         server = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log, env=env)
         try:
             _await(port, server)
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{port}", server
         finally:
             server.terminate()
             server.wait()
