@@ -15,7 +15,7 @@ from typing import Any
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError, UsageError
 from musllinux_build.images.oci import MANIFEST, Descriptor
-from musllinux_build.images.publish import Image, Step, plan_index, repositories
+from musllinux_build.images.publish import Image, Step, image_manifest_step, plan_index, repositories
 from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 from musllinux_build.ports import Registry
@@ -102,6 +102,10 @@ def plan_join(images: Iterable[Pushed], registry: Registry, where: str, tags: Se
         mine[image.arch] = (image.descriptor(content), content)
     steps: list[Step] = []
     for policy in sorted(found, key=lambda policy: policy.value):
+        for arch, (_, content) in sorted(found[policy].items(), key=lambda item: item[0].value):
+            # They are there; the step is for whoever signs.
+            name = policy.platform_tag(arch)
+            steps += [image_manifest_step(content, place, name) for place in repositories(where, policy, arch)]
         steps += plan_index(policy, found[policy], where, tags)
     return tuple(steps)
 

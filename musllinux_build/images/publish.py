@@ -149,10 +149,14 @@ def _image_steps(image: Image, repository: str) -> Iterator[Step]:
             size=blob["size"],
             about=name,
         )
-    content = image.layout.blob(image.manifest.digest).read_bytes()
-    yield replace(_step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=name), signed=True)
+    yield image_manifest_step(image.layout.blob(image.manifest.digest).read_bytes(), repository, name)
     for attachment in image.attachments:
         yield from _attachment_steps(attachment, image.manifest, repository, name)
+
+
+def image_manifest_step(content: bytes, repository: str, about: str) -> Step:
+    """The manifest of an image, once its blobs are there."""
+    return replace(_step(Kind.MANIFEST, content, MANIFEST, repository=repository, about=about), signed=True)
 
 
 def _attachment_steps(attachment: Attachment, subject: Descriptor, repository: str, name: str) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from musllinux_build.adapters.docker_sdk import DockerEngine, stored_credentials
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError
+from musllinux_build.images.join import format_pushed, pushed
 from musllinux_build.images.oci import INDEX, Layout, canonical
-from musllinux_build.images.publish import plan_publication, publish
+from musllinux_build.images.publish import plan_images, plan_publication, publish
 from tests.fakes import ListProgress
 from tests.integration.conftest import Tool
 from tests.lab.commands import run
@@ -56,6 +58,28 @@ def test_an_index_and_its_images_arrive_as_they_were(registry: str, tmp_path: Pa
         described = json.loads(client.manifest(f"{registry}/ours/musllinux_1_2", about["digest"]) or b"{}")
         assert described["subject"]["digest"] == image.manifest.digest
         assert described["layers"][0]["mediaType"] == SBOM.media_type
+
+
+def test_two_machines_push_and_a_third_joins(registry: str, tool: Tool, tmp_path: Path) -> None:
+    where = f"{registry}/joined"
+    client = HttpRegistry(stored_credentials, plain=True)
+    images = [an_image(tmp_path, arch) for arch in (Arch.X86_64, Arch.S390X)]
+    files = []
+    for image in images:
+        publish(plan_images([image], where), client, ListProgress())
+        files.append(tmp_path / f"{image.arch.value}.json")
+        files[-1].write_text(format_pushed(pushed([image])))
+    options = ["--plain-http", "--registry", where, "--tag", "t1", "--sign", "never", "--json"]
+    half = tool("images", "join", *files, *options, "--dry-run")
+    assert (half.status, client.manifest(f"{where}/musllinux_1_2", "t1")) == (0, None), half.everything
+    joined = tool("images", "join", *files, *options)
+    assert joined.status == 0, joined.everything
+    index = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{where}/musllinux_1_2:t1")
+    assert {one["digest"] for one in json.loads(index)["manifests"]} == {image.manifest.digest for image in images}
+    named = json.loads(joined.out)
+    assert named[f"{where}/musllinux_1_2"] == f"sha256:{hashlib.sha256(index).hexdigest()}"
+    assert named[f"{where}/musllinux_1_2_s390x"] == images[1].manifest.digest
+    assert "0 of " in tool("images", "join", *files, *options).err
 
 
 def test_published_images_are_pulled_by_their_index(

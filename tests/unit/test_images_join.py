@@ -60,7 +60,9 @@ def test_joined_is_what_one_machine_publishes(images: list[Image]) -> None:
         notes.append(format_pushed(pushed([image])))
     found = [one for text in reversed(notes) for one in parse_pushed(text, "note")]
     steps = plan_join(found, joined, REGISTRY, TAGS)
-    publish(steps, joined, ListProgress())
+    signed: list[str] = []
+    publish(steps, joined, ListProgress(), signed.append)
+    assert len(signed) == len(set(signed)) == 2 * len(images) + 2
     assert (joined.blobs, joined.manifests) == (whole.blobs, whole.manifests)
     index = json.loads(joined.manifests[f"{REGISTRY}/musllinux_1_2", "latest"])
     assert {one["platform"].get("variant") for one in index["manifests"]} == {None, "v7"}
