@@ -15,8 +15,8 @@ from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import option, progress, verbosity_options
 from musllinux_build.errors import UsageError, near_miss
-from musllinux_build.images.absent import absent_rows, read_absent
-from musllinux_build.images.contract import Level
+from musllinux_build.images.absent import read_absent
+from musllinux_build.images.promise import Level
 from musllinux_build.images.verify import Result, Status, Verification, verify, wanted_of
 from musllinux_build.policy import Policy, known_policies
 
@@ -44,7 +44,7 @@ def verify_command(ctx: click.Context, /, **given: Any) -> None:
 
     policy = _member(known_policies(), given["policy"])
     arch = _member(tuple(Arch), given["arch"])
-    absent = absent_rows(read_absent(given["absent"]))
+    absent = read_absent(given["absent"])
     lines = progress(given["verbose"], given["quiet"])
     with signals_as_errors(), closing(Session(connect(), lines)) as session:
         image = session.engine.image(given["ref"])

@@ -48,6 +48,12 @@ ROWS: Mapping[str, tuple[str, ...]] = {
 }
 """The rows of the contract that hold by a package, by its name in Alpine."""
 
+NOT_IN_SLIM = (
+    *("git-lfs", "cmake", "swig", "yasm", "glib-dev", "libx11-dev", "libxext-dev", "libxrender-dev"),
+    *("libice-dev", "libsm-dev", "mesa-dev", "X5.uv", "X5.abi3audit"),
+)
+"""What the slim variant leaves out: packages, which the lock has as ``extra``, and rows that hold by wheels."""
+
 
 def absent_rows(absent: Mapping[str, str]) -> Mapping[str, str]:
     """Row to reason, for a table that names packages too; what it says of a row itself stands."""

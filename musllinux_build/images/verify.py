@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,8 +12,13 @@ from pathlib import Path
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError, UsageError
-from musllinux_build.images.contract import AUDIT, Level, Row, Wanted, rows
+from musllinux_build.images.absent import NOT_IN_SLIM, absent_rows
+from musllinux_build.images.contents import VARIANT_LABEL
+from musllinux_build.images.contract import AUDIT, rows
 from musllinux_build.images.objects import audit_objects
+from musllinux_build.images.promise import Level, Row, Wanted
+from musllinux_build.images.reference import Variant
+from musllinux_build.images.trial import Trial, answers, one_script
 from musllinux_build.policy import Policy, known_policies
 from musllinux_build.ports import PYTHONS_LABEL, ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
@@ -21,6 +27,7 @@ from musllinux_build.tarstream import tar_of
 SCHEMA_VERSION = 1
 LONGEST_EVIDENCE = 300
 PROGRAM = "interpreter_check.py"
+SCRIPT = "tmp/verify.sh"
 PROGRAM_MODES = {"B1": "extension", "B3": "modules"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -105,34 +112,41 @@ def _minor(version: str) -> str:
 def verify(
     session: Session, ref: str, image: ImageInfo, wanted: Wanted, absent: Mapping[str, str] | None = None
 ) -> Verification:
-    """Hold an image to the contract. ``absent`` maps the id of a row, or of a module, to why it may be missing.
+    """Hold an image to the contract. ``absent`` maps a package, a row or ``module.NAME`` to why it may be missing.
 
     Raises:
         EngineError: the image's containers do not start.
     """
     spec = ContainerSpec(image=ref, platform=wanted.arch.oci_platform, purpose="verify", network=False)
-    results: list[Result] = []
+    lacking = absent_rows({**lacks(image.labels), **(absent or {})})
     with session.container(spec) as container:
-        probe = _Probe(session=session, container=container, wanted=wanted, absent=absent or {})
-        probe.bring()
-        tags = probe.interpreters()
-        for row in rows():
-            if row.id in AUDIT:
-                continue
-            if row.config is not None:
-                problem = row.config(image, wanted)
-                results.append(probe.result(row, row.id, problem is None, problem or "as it should be"))
-            elif row.for_each_python:
-                results += [probe.of_python(row, tag) for tag in tags]
-            else:
-                results.append(probe.of_script(row, row.id, {}))
+        probe = _Probe(session=session, container=container, wanted=wanted, absent=lacking)
+        tried = probe.tried([row for row in rows() if row.id not in AUDIT and row.config is None])
         session.engine.stop(container)
         problems = audit_objects(session.engine, container, wanted.policy, wanted.arch)
+    results: list[Result] = []
     for row in rows():
         if row.id in AUDIT:
             found = problems.by_row[row.id]
             results.append(probe.result(row, row.id, not found, _several(found) or problems.summary))
+        elif row.config is not None:
+            problem = row.config(image, wanted)
+            results.append(probe.result(row, row.id, problem is None, problem or "as it should be"))
+        else:
+            results += tried[row.id]
     return Verification(image=ref, wanted=wanted, results=tuple(results))
+
+
+def lacks(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """What an image says that it leaves out: packages and rows, with the reason."""
+    variant = labels.get(VARIANT_LABEL)
+    return dict.fromkeys(NOT_IN_SLIM, "the slim variant leaves it out") if variant == Variant.SLIM.value else {}
+
+
+def _evidence(words: str, status: int) -> str:
+    """The last line that says something."""
+    lines = [line for line in (_CONTROL.sub(" ", line).strip() for line in words.splitlines()) if line]
+    return lines[-1][:LONGEST_EVIDENCE] if lines else f"exit status {status}"
 
 
 def _several(found: Sequence[str]) -> str:
@@ -149,45 +163,52 @@ class _Probe:
     wanted: Wanted
     absent: Mapping[str, str]
 
-    def bring(self) -> None:
-        """Put the program that interpreters run into the container."""
+    def tried(self, scripts: Sequence[Row]) -> Mapping[str, Sequence[Result]]:
+        """The results of all rows with scripts, by row: two commands in all."""
         program = Path(__file__).parent / "inside" / PROGRAM
-        self.session.engine.put(self.container, "/", [tar_of({f"tmp/{PROGRAM}": program.read_bytes()})])
+        found: list[tuple[Row, str, Trial]] = []
+        tags = self.interpreters()
+        for row in scripts:
+            if row.for_each_python:
+                found += [(row, f"{row.id}.{tag}", self._of_python(row, tag)) for tag in tags]
+            else:
+                found.append((row, row.id, Trial(script=row.script, variables={})))
+        mark = f"@{secrets.token_hex(8)}"
+        script = one_script([trial for _, _, trial in found], self.wanted.environment, mark)
+        files = {f"tmp/{PROGRAM}": program.read_bytes(), SCRIPT: script.encode()}
+        self.session.engine.put(self.container, "/", [tar_of(files)])
+        status, said = self.run(f"/{SCRIPT}")
+        told = answers(said, mark)
+        results: dict[str, list[Result]] = {row.id: [] for row in scripts}
+        for number, (row, id_, _) in enumerate(found):
+            one, words = told.get(number, (status or 255, said if not told else "it did not end"))
+            results[row.id].append(self.result(row, id_, one == 0, _evidence(words, one)))
+        return results
 
     def interpreters(self) -> list[str]:
         """The directories of /opt/python, and those that have to be there."""
-        status, said = self.run("cd /opt/python && ls -d cp*", {})
+        status, said = self.run("-c", "cd /opt/python && ls -d cp*")
         there = said.split() if status == 0 else []
         return sorted({*there, *(tag.directory for tag in self.wanted.pythons)})
 
-    def run(self, script: str, extra: Mapping[str, str]) -> tuple[int, str]:
-        """The exit status of a script, and all it wrote."""
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """The exit status of a shell, and all it wrote."""
         said = bytearray()
-        env = {**self.wanted.environment, **extra}
-        argv = [*self._personality(), "/bin/sh", "-c", script]
+        personality = self.wanted.arch.row.personality
+        argv = [*([personality] if personality else []), "/bin/sh", *arguments]
         try:
-            status = self.session.engine.run(self.container, argv, env=env, on_output=said.extend)
+            status = self.session.engine.run(self.container, argv, on_output=said.extend)
         except EngineError as error:
             return 127, error.brief
         return status, said.decode(errors="replace")
 
-    def _personality(self) -> list[str]:
-        return [self.wanted.arch.row.personality] if self.wanted.arch.row.personality else []
-
-    def of_script(self, row: Row, id_: str, extra: Mapping[str, str]) -> Result:
-        """A row of a script."""
-        status, said = self.run(row.script, extra)
-        lines = [line for line in (_CONTROL.sub(" ", line).strip() for line in said.splitlines()) if line]
-        evidence = lines[-1][:LONGEST_EVIDENCE] if lines else f"exit status {status}"
-        return self.result(row, id_, status == 0, evidence)
-
-    def of_python(self, row: Row, tag: str) -> Result:
+    def _of_python(self, row: Row, tag: str) -> Trial:
         """A row about one interpreter."""
         python = f"/opt/python/{tag}/bin/python"
-        extra = {"TAG": tag, "PYTHON": python, "ABSENT_MODULES": " ".join(self._absent_modules())}
-        if mode := PROGRAM_MODES.get(row.id):
-            row = Row(id=row.id, level=row.level, claim=row.claim, script=f"{python} -B /tmp/{PROGRAM} {mode}")
-        return self.of_script(row, f"{row.id}.{tag}", extra)
+        mode = PROGRAM_MODES.get(row.id)
+        script = f"{python} -B /tmp/{PROGRAM} {mode}" if mode else row.script
+        absent = " ".join(self._absent_modules())
+        return Trial(script=script, variables={"TAG": tag, "PYTHON": python, "ABSENT_MODULES": absent})
 
     def _absent_modules(self) -> Iterator[str]:
         return (name.removeprefix("module.") for name in self.absent if name.startswith("module."))

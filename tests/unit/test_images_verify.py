@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +14,19 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import UsageError
-from musllinux_build.images.absent import ROWS, absent_rows, read_absent
-from musllinux_build.images.contract import CONFIGURATION, Level, Wanted, rows
+from musllinux_build.images.absent import NOT_IN_SLIM, ROWS, absent_rows, read_absent
+from musllinux_build.images.configuration import CONFIGURATION
+from musllinux_build.images.contents import VARIANT_LABEL
+from musllinux_build.images.contract import rows
 from musllinux_build.images.objects import judge_tree, read_tree
-from musllinux_build.images.verify import Status, verify, wanted_of
+from musllinux_build.images.promise import Level, Wanted
+from musllinux_build.images.supplies import read_lock
+from musllinux_build.images.trial import Trial, answers, one_script
+from musllinux_build.images.verify import SCRIPT, Status, lacks, verify, wanted_of
 from musllinux_build.policy import Policy
 from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
 from musllinux_build.python import PythonTag
+from musllinux_build.shipped import shipped
 from musllinux_build.tarstream import tar_of
 from tests.elfgen import Obj, build
 from tests.fakes import FakeEngine, File, ListProgress
@@ -34,6 +42,10 @@ PERFECT = ImageInfo(
         "AUDITWHEEL_PLAT": "musllinux_1_2_armv7l",
         "LC_ALL": "en_US.UTF-8",
         "LANG": "en_US.UTF-8",
+        "LD_LIBRARY_PATH": "",
+        "DEVTOOLSET_ROOTPATH": "",
+        "PIPX_DISABLE_SHARED_LIBS_AUTO_UPGRADE": "1",
+        "SHELL": "/bin/bash",
         "PATH": "/opt/clang/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PKG_CONFIG_PATH": "/usr/local/lib/pkgconfig",
     },
@@ -65,6 +77,7 @@ def test_a_perfect_configuration_breaks_no_row() -> None:
         ("E1", {"env": {**PERFECT.env, "AUDITWHEEL_POLICY": "musllinux_1_1"}}),
         ("E2", {"env": {**PERFECT.env, "AUDITWHEEL_ARCH": "aarch64"}}),
         ("E3", {"env": {key: value for key, value in PERFECT.env.items() if key != "AUDITWHEEL_PLAT"}}),
+        ("E5", {"env": {**PERFECT.env, "LD_LIBRARY_PATH": "/lib"}}),
         ("E6", {"env": {**PERFECT.env, "PATH": "/usr/bin:/usr/local/bin"}}),
         ("E7", {"env": {**PERFECT.env, "PKG_CONFIG_PATH": ""}}),
         ("E10", {"env": {**PERFECT.env, "CFLAGS": "-O3"}}),
@@ -102,14 +115,73 @@ def test_what_an_image_says_of_itself() -> None:
 
 
 def an_engine(status: int, files: dict[str, File]) -> FakeEngine:
-    def answer(_: FakeEngine, __: str, argv: Sequence[str], ___: Mapping[str, str]) -> tuple[int, bytes] | None:
+    """Every trial of the script says the same and ends with ``status``."""
+
+    def answer(
+        engine: FakeEngine, container: str, argv: Sequence[str], _: Mapping[str, str]
+    ) -> tuple[int, bytes] | None:
         if argv[-1] == "cd /opt/python && ls -d cp*":
             return 0, b"cp313-cp313\n"
-        return (status, b"said \x1b[31mthis\n") if "-c" in argv else None
+        if not argv[-1].endswith(SCRIPT):
+            return None
+        script = (engine.boxes[container].files[f"/{SCRIPT}"].data or b"").decode()
+        marks = re.findall(r"printf '\\n%s (\d+) begin\\n' (\S+)", script)
+        return 0, "".join(
+            f"{mark} {at} begin\nsaid \x1b[31mthis\n{mark} {at} {status}\n" for at, mark in marks
+        ).encode()
 
     engine = FakeEngine([answer])
     engine.add_image("image", Arch.ARMV7L, files={"/": File(), "/tmp": File(), **files})
     return engine
+
+
+def test_trials_run_on_their_own_and_tell_how_they_ended(tmp_path: Path) -> None:
+    trials = [
+        Trial(script="cd /nonexistent || echo first; value=1; exit 3", variables={}),
+        Trial(script='printf "%s %s" "$WHO" "${value:-unset}"', variables={"WHO": "it's $HOME"}),
+        Trial(script="cat <<'END'\na)\n  b\nEND\necho to stderr >&2", variables={}),
+        Trial(script='read line; echo "read: $line"', variables={}),
+    ]
+    path = tmp_path / "script"
+    path.write_text(one_script(trials, {"ARCH": "x"}, "@mark"))
+    said = subprocess.run(["/bin/sh", path], capture_output=True, text=True, check=True).stdout
+    found = answers(said, "@mark")
+    assert (found[0][0], found[0][1].splitlines()[-1]) == (3, "first")
+    assert found[1] == (0, "it's $HOME unset")
+    assert found[2] == (0, "a)\n  b\nto stderr\n")
+    assert found[3][1].endswith("read: ")
+
+
+def test_a_script_that_ends_early_leaves_the_rest_without_an_answer() -> None:
+    assert answers("noise\n@m 0 begin\nx\n@m 0 0\n\n@m 1 begin\nkilled", "@m") == {0: (0, "x")}
+
+
+def test_the_rows_are_scripts_that_a_shell_takes() -> None:
+    trials = [Trial(script=row.script, variables={"TAG": "cp39-cp39"}) for row in rows()]
+    script = one_script(trials, WANTED.environment, "@mark")
+    assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_an_image_whose_shell_does_not_start() -> None:
+    engine = FakeEngine()
+    engine.add_image("image", Arch.ARMV7L, files={"/": File(), "/tmp": File()})
+    found = verify(Session(engine, ListProgress()), "image", PERFECT, WANTED)
+    assert {result.status for result in found.results if result.id.startswith("X")} == {Status.FAIL}
+    assert not found.passed
+
+
+def test_a_slim_image_is_not_asked_for_what_it_leaves_out() -> None:
+    slim = replace(PERFECT, labels={**PERFECT.labels, VARIANT_LABEL: "slim"})
+    session = Session(an_engine(1, {}), ListProgress())
+    found = {result.id: result.status for result in verify(session, "image", slim, WANTED).results}
+    assert {id_ for id_, status in found.items() if status is Status.ABSENT} == set(
+        absent_rows(lacks(slim.labels))
+    ) & set(found)
+    assert found["F8.gl"] is found["X5.uv"] is Status.ABSENT
+    assert found["X5.gcc"] is found["F8.zlib"] is Status.FAIL
+    lock = read_lock(shipped("dockerfiles") / "lock.toml")
+    assert {name for row in lock.apks for name in row.extra} == {name for name in NOT_IN_SLIM if "." not in name}
+    assert lacks(PERFECT.labels) == {}
 
 
 @pytest.mark.parametrize(("status", "became"), [(0, Status.PASS), (1, Status.FAIL)])

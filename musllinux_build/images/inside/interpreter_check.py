@@ -1,4 +1,4 @@
-"""Sent into an image and run by one of its interpreters: ``interpreter_check.py modules|extension``.
+"""Sent into an image and run by one of its interpreters: ``interpreter_check.py modules|extension|wheel``.
 
 Prints one line of evidence and ends with status 0, or says what is wrong and ends with 1. Runs on CPython 3.9 and
 later, needs nothing but the standard library.
@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -109,30 +110,66 @@ def modules() -> None:
     print(f"{sys.version.split()[0]}, {ssl.OPENSSL_VERSION}, sqlite {sqlite3.sqlite_version}")
 
 
+def compiled(scratch: Path) -> Path:
+    """An extension made with what sysconfig says."""
+    source = scratch / "probe.c"
+    source.write_text(SOURCE)
+    target = scratch / f"probe{variable('EXT_SUFFIX')}"
+    include = "-I" + sysconfig.get_paths()["include"]
+    command = [*variable("LDSHARED").split(), *variable("CCSHARED").split(), include, str(source), "-o", str(target)]
+    made = run(command)
+    if made.returncode:
+        wrong(f"the compiler failed: {made.stdout.decode(errors='replace').strip()[-400:]}")
+    return target
+
+
+def run(command: list[str]) -> "subprocess.CompletedProcess[bytes]":
+    """A command and all it wrote."""
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+
+
 def extension() -> None:
-    """An extension compiles with what sysconfig says, and imports."""
+    """An extension compiles, and imports."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "probe.c"
-        source.write_text(SOURCE)
-        target = Path(scratch) / f"probe{variable('EXT_SUFFIX')}"
-        include = "-I" + sysconfig.get_paths()["include"]
-        command = variable("LDSHARED").split()
-        flags = variable("CCSHARED").split()
-        made = subprocess.run(
-            [*command, *flags, include, str(source), "-o", str(target)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if made.returncode:
-            wrong(f"the compiler failed: {made.stdout.decode(errors='replace').strip()[-400:]}")
+        target = compiled(Path(scratch))
         sys.path.insert(0, scratch)
         importlib.import_module("probe")
         print(target.name)
 
 
+def wheel() -> None:
+    """A wheel as a backend leaves it is repaired by the command that clients give, without a platform."""
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    abi = tag + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
+    plain = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    expect("the platform of a wheel", plain, f"linux_{os.environ['ARCH']}")
+    info = "probe-1.dist-info"
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        files = {
+            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: probe\nVersion: 1\n",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}-{abi}-{plain}\n".encode(),
+            f"{info}/RECORD": b"",
+        }
+        made = compiled(scratch)
+        files[made.name] = made.read_bytes()
+        files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in files).encode()
+        path = scratch / f"probe-1-{tag}-{abi}-{plain}.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in files.items():
+                archive.writestr(member, content)
+        repaired = run(["auditwheel", "repair", "-w", str(scratch / "out"), str(path)])
+        found = sorted(one.name for one in (scratch / "out").glob("*"))
+        if repaired.returncode or not found:
+            wrong(f"auditwheel failed: {repaired.stdout.decode(errors='replace').strip()[-400:]}")
+        right = f"{os.environ['POLICY']}_{os.environ['ARCH']}.whl"
+        if len(found) != 1 or not found[0].endswith(right):
+            wrong(f"auditwheel made {' '.join(found)}, not one for {right[:-4]}")
+        print(found[0])
+
+
 if __name__ == "__main__":
     try:
-        {"modules": modules, "extension": extension}[sys.argv[1]]()
+        {"modules": modules, "extension": extension, "wheel": wheel}[sys.argv[1]]()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the evidence
         wrong(f"{type(error).__name__}: {error}")
