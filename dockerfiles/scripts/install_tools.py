@@ -18,6 +18,7 @@ from pathlib import Path
 OUT = Path("/out")
 HOME = "/opt/_internal/musllinux-build"
 SITE = f"{HOME}/site"
+ELF = b"\x7fELF"
 COMMANDS = {
     "musllinux-build": "musllinux_build.cli.main:run",
     "auditwheel": "musllinux_build_auditwheel.main:run",
@@ -66,14 +67,14 @@ def unpack_wheels(site: Path) -> None:
     commands.mkdir(parents=True, exist_ok=True)
     for wheel in sorted(Path("/tools").glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
-            data = [name for name in archive.namelist() if name.split("/")[0].endswith(".data")]
-            programs = [name for name in data if name.split("/")[1] == "scripts"]
-            for name in programs:
+            data = {name for name in archive.namelist() if name.split("/")[0].endswith(".data")}
+            programs = [name for name in data if name.split("/")[1] == "scripts" and archive.read(name)[:4] == ELF]
+            for name in sorted(programs):
                 target = commands / name.rsplit("/", 1)[1]
                 target.write_bytes(archive.read(name))
                 target.chmod(0o755)
             if not programs:
-                archive.extractall(site, sorted({*archive.namelist()} - {*data}))
+                archive.extractall(site, sorted({*archive.namelist()} - data))
 
 
 def write_commands(site: Path, python: str) -> None:

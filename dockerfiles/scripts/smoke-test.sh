@@ -14,5 +14,8 @@ done
 auditwheel --version
 musllinux-build --version
 patchelf --version
+for command in pipx abi3audit uv; do
+    [ ! -x "/usr/local/bin/$command" ] || "$command" --version
+done
 manylinux-interpreters list --installed
 grep -q 'BEGIN CERTIFICATE' /opt/_internal/certs.pem

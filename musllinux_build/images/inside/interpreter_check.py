@@ -5,7 +5,9 @@ later, needs nothing but the standard library.
 """
 # ruff: noqa: INP001, T201, TID251, S603 - a program inside the image
 
+import base64
 import ctypes
+import hashlib
 import importlib.util
 import os
 import sqlite3
@@ -137,6 +139,11 @@ def extension() -> None:
         print(target.name)
 
 
+def row_hash(content: bytes) -> str:
+    """As RECORD has it (PEP 376)."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
 def wheel() -> None:
     """A wheel as a backend leaves it is repaired by the command that clients give, without a platform."""
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -149,11 +156,11 @@ def wheel() -> None:
         files = {
             f"{info}/METADATA": b"Metadata-Version: 2.1\nName: probe\nVersion: 1\n",
             f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}-{abi}-{plain}\n".encode(),
-            f"{info}/RECORD": b"",
         }
         made = compiled(scratch)
         files[made.name] = made.read_bytes()
-        files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in files).encode()
+        record = "".join(f"{path},{row_hash(content)},{len(content)}\n" for path, content in files.items())
+        files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
         path = scratch / f"probe-1-{tag}-{abi}-{plain}.whl"
         with zipfile.ZipFile(path, "w") as archive:
             for member, content in files.items():
