@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from musllinux_build.errors import UsageError
+
 AUDITWHEEL = "musllinux_build_auditwheel"
 """The package of the command ``auditwheel``, which is a distribution of its own but in every image."""
 
@@ -13,13 +15,17 @@ def shipped(name: str) -> Path:
     """The directory ``dockerfiles``, ``toolchains`` or ``dropin``.
 
     Raises:
-        FileNotFoundError: the installation lacks it.
+        UsageError: the installation lacks it, as the copy in an image does.
     """
     package = Path(__file__).resolve().parent
     for candidate in (package / "_shipped" / name, package.parent / name):
         if candidate.is_dir():
             return candidate
-    raise FileNotFoundError(f"{name} is missing from this installation of musllinux-build")
+    raise UsageError(
+        f"{name} is missing from this installation of musllinux-build",
+        details="An image's own copy builds wheels inside that image, and lacks what images are made of.",
+        resolution="python -m pip install musllinux-build   (on a machine with a container engine)",
+    )
 
 
 def tool_files() -> Mapping[str, Path]:

@@ -162,6 +162,7 @@ class Log:
     def begin(self, step: Step) -> int:
         """Head the output of a step; where it starts."""
         self._file.write(f"\n$ {' '.join(step.argv)}\n".encode())
+        self._file.flush()  # who looks at the log sees what runs
         return self._file.tell()
 
     def writer(self, echo: Callable[[str], None] | None) -> Callable[[bytes], None]:

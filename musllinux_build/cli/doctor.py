@@ -50,8 +50,10 @@ def doctor(
     lines = progress(verbose, quiet)
     archs = _parse_archs(arch)
     here = own_image(inside)
-    bundle = read_bundle(ca_bundle, os.environ)
-    checks = _with_engine(archs, bundle, lines, fix=fix) if here is None else _inside(here, archs, bundle, fix=fix)
+    if here is None:
+        checks = _with_engine(archs, read_bundle(ca_bundle, os.environ), lines, fix=fix)
+    else:
+        checks = _inside(here, archs, ca_bundle, fix=fix)
     if as_json:
         click.echo(json.dumps(to_json(checks), indent=2))
     else:
@@ -75,7 +77,7 @@ def _with_engine(archs: Sequence[Arch], bundle: bytes, lines: Progress, *, fix: 
         return examine(wanted, lines)
 
 
-def _inside(here: OwnImage, archs: Sequence[Arch], bundle: bytes, *, fix: bool) -> Sequence[Check]:
+def _inside(here: OwnImage, archs: Sequence[Arch], ca_bundle: Path | None, *, fix: bool) -> Sequence[Check]:
     from musllinux_build.cli.examine_inside import examine  # noqa: PLC0415 - not with an engine
 
     if fix:
@@ -84,7 +86,7 @@ def _inside(here: OwnImage, archs: Sequence[Arch], bundle: bytes, *, fix: bool) 
             resolution="Run it where the engine is, or without --fix.",
         )
     here.confine(Config(), Config(archs=tuple(archs)))
-    return examine(here, bundle)
+    return examine(here, ca_bundle)
 
 
 def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:

@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from musllinux_build.adapters.host import ca_bundle
 from musllinux_build.adapters.machine import free_bytes
 from musllinux_build.adapters.process import run
 from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.apkdb import DATABASES, parse_packages, read_database
 from musllinux_build.builds.steps import base_environment
-from musllinux_build.cli.inside import pythons_here
+from musllinux_build.cli.inside import pythons_here, trusted
 from musllinux_build.doctor import (
     Check,
     check_certificates,
@@ -28,9 +29,9 @@ from musllinux_build.surroundings import OwnImage, own_environment
 INDEX_SECONDS = 120
 
 
-def examine(here: OwnImage, bundle: bytes) -> Sequence[Check]:
-    """All checks, the image first."""
-    environment = base_environment(own_environment(os.environ), {}, with_ca=False)
+def examine(here: OwnImage, chosen: Path | None) -> Sequence[Check]:
+    """All checks, the image first; ``chosen`` is ``--ca-bundle``."""
+    environment = base_environment(own_environment(os.environ), trusted(chosen), with_ca=False)
     pythons, place = pythons_here(), tempfile.gettempdir()
     root = DirectorySysroot(Path("/"))
     release = read_database(root.read).release
@@ -41,7 +42,7 @@ def examine(here: OwnImage, bundle: bytes) -> Sequence[Check]:
         check_interpreters(pythons),
         _compiler(environment),
         check_space(free_bytes(place), place),
-        check_certificates(bundle, mend="apk add ca-certificates   (or: --ca-bundle FILE)"),
+        check_certificates(ca_bundle(chosen, os.environ), mend="apk add ca-certificates   (or: --ca-bundle FILE)"),
         *([_index(pythons[0], environment)] if pythons else []),
     ]
 

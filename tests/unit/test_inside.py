@@ -43,6 +43,7 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import BuildSpec, ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.report import NOT_PROVEN, table_rows
+from musllinux_build.shipped import shipped
 from musllinux_build.surroundings import (
     MANIFEST,
     OwnImage,
@@ -389,3 +390,8 @@ def test_inside_where_there_is_no_image(command: object) -> None:
     result = CliRunner().invoke(command, ["--inside"], env=environment, standalone_mode=False)  # type: ignore[arg-type] # one of two
     assert isinstance(result.exception, UsageError)
     assert "no musllinux image" in result.exception.brief
+
+
+def test_an_installation_without_the_makings_of_images_says_so() -> None:
+    with pytest.raises(UsageError, match="missing from this installation"):
+        shipped("no such directory")
