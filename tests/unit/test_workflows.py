@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -60,12 +64,19 @@ def test_other_peoples_actions_are_pinned_by_commit(path: Path) -> None:
 
 def test_one_action_is_one_commit_everywhere() -> None:
     found: dict[str, set[tuple[str, str]]] = {}
-    for path in [*WORKFLOWS, *ACTIONS]:
+    for path in [*WORKFLOWS, *ACTIONS, *DOCUMENTS]:
         for line in lines_with_uses(path):
             if match := PINNED.fullmatch(line):
                 found.setdefault(match["action"], set()).add((match["commit"], match["version"]))
     assert found
     assert {action: pins for action, pins in found.items() if len(pins) > 1} == {}
+
+
+def test_examples_pin_what_is_not_ours() -> None:
+    lines = [line for path in DOCUMENTS for line in lines_with_uses(path)]
+    assert lines
+    for line in lines:
+        assert line.startswith("uses: musllinux-build/musllinux-build@v") or PINNED.fullmatch(line), line
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
@@ -102,6 +113,55 @@ def test_packages_are_written_by_no_job_of_a_pull_request() -> None:
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS, *DOCUMENTS], ids=name)
 def test_the_package_index_is_not_named_by_its_host(path: Path) -> None:
     assert INDEX_HOST.search(path.read_text()) is None
+
+
+TOOL = """#!/bin/sh
+printf '%s\\n' "$@" >"$RUNNER_TEMP/arguments"
+echo the table
+"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments"),
+    [
+        ({}, []),
+        (
+            {"ARCH": " x86_64  aarch64", "PYTHONS": "3.13 *", "POLICY": "all"},
+            [*("--arch", "x86_64", "--arch", "aarch64"), *("--policy", "all"), *("--python", "3.13", "--python", "*")],
+        ),
+        (
+            {"ARGS": '--before-all "apk add yaml-dev; $(id)" -v'},
+            ["--before-all", "apk add yaml-dev; $(id)", "-v"],
+        ),
+    ],
+)
+def test_the_action_builds_with_what_it_was_given(
+    tmp_path: Path, inputs: Mapping[str, str], arguments: list[str]
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "musllinux-build").write_text(TOOL)
+    (tmp_path / "bin" / "musllinux-build").chmod(0o755)
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a b.whl").touch()
+    (script,) = [one for one in blocks((ROOT / "action.yml").read_text(), "run") if " build " in one]
+    given = {"TOOL": ".", "SOURCE": ".", "OUTPUT": "out"} | dict.fromkeys(("ARCH", "POLICY", "PYTHONS", "ARGS"), "")
+    places = {
+        "RUNNER_TEMP": ".",
+        "GITHUB_OUTPUT": "outputs",
+        "GITHUB_STEP_SUMMARY": "summary",
+        "PATH": os.environ["PATH"],
+    }
+    subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", textwrap.dedent(script.partition("\n")[2])],
+        cwd=tmp_path,
+        env={**given, **places, **inputs},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    assert (tmp_path / "arguments").read_text().splitlines() == ["build", ".", "--output", "out", *arguments]
+    assert (tmp_path / "outputs").read_text() == f'wheels-dir={tmp_path}/out\nwheels=["a b.whl"]\n'
+    assert "the table" in (tmp_path / "summary").read_text()
 
 
 def commands(text: str) -> Iterator[list[str]]:
