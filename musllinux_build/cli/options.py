@@ -86,9 +86,21 @@ def cache_directory() -> Path:
 
 
 def log_directory(name: str) -> Path:
-    """A directory of its own for this run's logs; those of the last KEPT_LOGS runs stay."""
+    """A directory of its own for this run's logs; those of the last KEPT_LOGS runs stay, and of runs that go on."""
     logs = cache_directory() / "logs"
     runs = sorted(logs.iterdir()) if logs.is_dir() else []
     for old in runs[: max(0, len(runs) - KEPT_LOGS + 1)]:
-        shutil.rmtree(old, ignore_errors=True)
+        if not _runs(old.name):
+            shutil.rmtree(old, ignore_errors=True)
     return logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
+
+
+def _runs(name: str) -> bool:
+    """Whether the process that a log directory is called after is there."""
+    try:
+        os.kill(int(name.split("-")[2]), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
