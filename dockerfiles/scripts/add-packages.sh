@@ -6,8 +6,11 @@ set -eu
 if [ -d "/run/apk/$APK_BRANCH" ]; then
     cp -r /etc/apk/keys /run/apk-keys
     cp /run/apk/keys/*.rsa.pub /run/apk-keys/
-    apk add --no-network --no-progress --keys-dir /run/apk-keys --repositories-file /dev/null \
-        --repository "/run/apk/$APK_BRANCH/main" "$@"
+    for repository in main community; do
+        [ -d "/run/apk/$APK_BRANCH/$repository" ] && echo "/run/apk/$APK_BRANCH/$repository"
+    done >/run/repositories || true
+    apk add --no-network --no-progress --keys-dir /run/apk-keys --repositories-file /run/repositories "$@"
+    rm /run/repositories
     rm -rf /run/apk-keys
 elif [ -n "$APK_MIRROR" ]; then
     printf '%s\n' "$APK_MIRROR/$APK_BRANCH/main" "$APK_MIRROR/$APK_BRANCH/community" >/run/repositories

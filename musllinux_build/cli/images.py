@@ -13,7 +13,7 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.cli.image_build import build_command
 from musllinux_build.cli.join import join_command
-from musllinux_build.cli.mirror import mirror_command
+from musllinux_build.cli.mirror import mirror_command, mirror_keys, package_reader
 from musllinux_build.cli.online import measured_online
 from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
@@ -21,8 +21,9 @@ from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.absent import read_absent
 from musllinux_build.images.bases import file_sha256
-from musllinux_build.images.lock import Lock, format_lock
+from musllinux_build.images.lock import BaseRow, Lock, format_lock
 from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex, unmeasured
+from musllinux_build.images.mirror import Root, measure_closures, read_root
 from musllinux_build.images.package import LOCK_LABEL
 from musllinux_build.images.recipe import apk_branch, lock_digest
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
@@ -118,8 +119,20 @@ def lock_command(**given: Any) -> int:
         _write(given["path"], measured_online(product))
         return 0
     lock = measure(read_lock(product), read_holdings(read_lock(product), given))
+    if given["apk_mirror"] is not None and given["base_archives"] is not None:
+        lock = _with_closures(lock, given["apk_mirror"], given["base_archives"])
     _write(given["path"], format_lock(lock))
     return 0
+
+
+def _with_closures(lock: Lock, mirror: Path, bases: Path) -> Lock:
+    """The lock with all that its packages bring, as far as a directory has the base that they are added to."""
+
+    def root(row: BaseRow) -> Root | None:
+        return read_root(bases / row.filename) if (bases / row.filename).is_file() else None
+
+    supplies = Supplies(lock=lock, apk_mirror=str(mirror))
+    return measure_closures(lock, package_reader(supplies), mirror_keys(supplies), root)
 
 
 def _write(path: Path, text: str) -> None:

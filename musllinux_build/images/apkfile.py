@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from musllinux_build.errors import FetchError
 
+REPOSITORIES = ("main", "community")
+INDEX = "APKINDEX.tar.gz"
 _END = bytes(2 * tarfile.BLOCKSIZE)
 _SIGNATURE = re.compile(r"\.SIGN\.(RSA|RSA256)\.([\w@.-]+\.rsa\.pub)")
 LARGEST_MEMBER = 256 << 20

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from musllinux_build.errors import ImageError
+from musllinux_build.errors import FetchError, ImageError
+from musllinux_build.images.apkfile import INDEX, REPOSITORIES, Package, check_package
 from musllinux_build.images.recipe import ImageRecipe, apk_branch
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.shipped import shipped
@@ -28,22 +30,47 @@ def shipped_files(dockerfile: str = "Dockerfile") -> Mapping[str, Path]:
 def package_files(supplies: Supplies, recipe: ImageRecipe) -> Mapping[str, Path]:
     """The packages and keys of a mirror directory that this architecture needs, by their path in the context.
 
+    Where the lock has their checksums, they are those packages and no others.
+
     Raises:
         ImageError: the directory has no index for it.
+        FetchError: a package is not there, or is not the lock's.
     """
     root = supplies.apk_directory()
     if root is None:
         return {}
-    branch = apk_branch(recipe.policy.row.base)
-    packages = root / branch / "main" / recipe.arch.row.apk
-    if not (packages / "APKINDEX.tar.gz").is_file():
+    branch, arch = apk_branch(recipe.policy.row.base), recipe.arch.row.apk
+    if not (root / branch / REPOSITORIES[0] / arch / INDEX).is_file():
         raise ImageError(
             f"the package mirror has nothing for {recipe.policy.platform_tag(recipe.arch)}",
-            details=f"{packages / 'APKINDEX.tar.gz'} is missing",
+            details=f"{root / branch / REPOSITORIES[0] / arch / INDEX} is missing",
             resolution="Name a mirror with this architecture.",
         )
-    inside = f"apk/{branch}/main/{recipe.arch.row.apk}"
-    return {
-        **{f"{inside}/{path.name}": path for path in packages.iterdir() if path.suffix in (".apk", ".gz")},
-        **{f"apk/keys/{path.name}": path for path in (root / "keys").glob("*.rsa.pub")},
-    }
+    found = {f"apk/keys/{path.name}": path for path in (root / "keys").glob("*.rsa.pub")}
+    for name in REPOSITORIES:
+        for path in sorted((root / branch / name / arch).glob("*")):
+            if path.suffix in (".apk", ".gz"):
+                found[f"apk/{branch}/{name}/{arch}/{path.name}"] = path
+    closure = supplies.lock.apk(recipe.policy, recipe.arch).closure
+    return _closed(found, closure) if closure else found
+
+
+def _closed(found: Mapping[str, Path], closure: Sequence[str]) -> Mapping[str, Path]:
+    """Of the packages those of the lock, every one of them checked."""
+    by_name = {path.name: (place, path) for place, path in found.items() if path.suffix == ".apk"}
+    kept = {place: path for place, path in found.items() if path.suffix != ".apk"}
+    for text in closure:
+        package = locked_package(text)
+        if package.filename not in by_name:
+            raise FetchError(f"{package.filename} is not in the package mirror", details="the lock names it")
+        place, path = by_name[package.filename]
+        check_package(path.read_bytes(), replace(package, size=path.stat().st_size))
+        kept[place] = path
+    return kept
+
+
+def locked_package(text: str) -> Package:
+    """The package that a closure of the lock names: ``bash=5.1.0-r0 Q1...``."""
+    request, _, checksum = text.partition(" ")
+    name, _, version = request.partition("=")
+    return Package(name=name, version=version, checksum=checksum)

@@ -22,6 +22,7 @@ UNMEASURED = "unmeasured"
 LAST_SECOND = 0xFFFFFFFF
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ADDED = re.compile(r"[A-Za-z0-9][\w+.-]*=[0-9][\w.~]*-r\d+ Q1[A-Za-z0-9+/]{27}=")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+_.-]*(=[0-9][\w.]*-r\d+)?")
 
 T = TypeVar("T")
@@ -97,7 +98,8 @@ class ApkRow:
     """Alpine packages as ``/etc/apk/world`` names them, pinned (``bash=5.1.0-r0``) where measured.
 
     ``sysroot`` is what the compiler links against, ``image`` what every image holds, ``extra`` what the slim variant
-    leaves out; musl is the policy's.
+    leaves out; musl is the policy's. ``closure`` is all that they add to the stock root, with apk's checksum
+    (``bash=5.1.0-r0 Q1...``): the SHA-1 of the signed control segment, which names the SHA-256 of the data.
     """
 
     policy: Policy
@@ -105,6 +107,7 @@ class ApkRow:
     sysroot: tuple[str, ...]
     image: tuple[str, ...]
     extra: tuple[str, ...] = ()
+    closure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +284,7 @@ def _apk(table: _Table) -> ApkRow:
         sysroot=table.texts("sysroot", shape=_PACKAGE),
         image=table.texts("image", shape=_PACKAGE),
         extra=table.texts("extra", shape=_PACKAGE) if "extra" in table.values else (),
+        closure=table.texts("closure", shape=_ADDED) if "closure" in table.values else (),
     )
 
 
@@ -366,10 +370,10 @@ def format_lock(lock: Lock) -> str:
     for name, rows in tables:
         for row in rows:
             values = {key: getattr(row, key) for key in row.__dataclass_fields__}  # type: ignore[attr-defined] # rows
-            lines = [f"{key} = {_value(value)}" for key, value in values.items() if (name, key, value) != NO_ARCH]
+            lines = [f"{key} = {_value(value)}" for key, value in values.items() if (name, key, value) not in LEFT_OUT]
             parts.append("\n".join((f"[[{name}]]", *lines, "")))
     return "\n".join(parts)
 
 
-NO_ARCH = ("wheel", "arch", None)
-"""The one value that is left out, because it is not a measurement."""
+LEFT_OUT = {("wheel", "arch", None), ("apk", "closure", ())}
+"""The values that are left out, because the file has no word for them."""

@@ -38,13 +38,14 @@ class Holdings:
 
 
 def unmeasured(lock: Lock) -> int:
-    """How many values nobody has measured: hashes, digests and sizes, and packages without a version.
+    """How many values nobody has measured: hashes, digests, sizes, packages without a version, closures.
 
     A builder is its image's digest or an archive's hash, whichever is at hand.
     """
     requests = (name for row in lock.apks for name in (*row.sysroot, *row.image, *row.extra))
     enough = sum((row.digest is None) is not (row.sha256 is None) for row in lock.builders)
-    return format_lock(lock).count(f'"{UNMEASURED}"') - enough + sum("=" not in name for name in requests)
+    unpinned = sum("=" not in name for name in requests) + sum(not row.closure for row in lock.apks)
+    return format_lock(lock).count(f'"{UNMEASURED}"') - enough + unpinned
 
 
 def measure(lock: Lock, holdings: Holdings) -> Lock:

@@ -17,7 +17,7 @@ from pathlib import Path
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import DiskFullError, FetchError, ImageError, UsageError
-from musllinux_build.images.apkfile import Package, check_package, parse_index, read_signed_index
+from musllinux_build.images.apkfile import INDEX, REPOSITORIES, Package, check_package, parse_index, read_signed_index
 from musllinux_build.images.bases import ensure_builder, file_sha256
 from musllinux_build.images.closure import Dependency, resolve
 from musllinux_build.images.context import context_tar
@@ -30,10 +30,8 @@ from musllinux_build.images.works import STAGE_LABEL, STAGE_REPOSITORY
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Progress
 
-REPOSITORIES = ("main", "community")
 INSTALLED = "lib/apk/db/installed"
 KEYS = ("etc/apk/keys/", "usr/share/apk/keys/")
-INDEX = "APKINDEX.tar.gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +150,10 @@ class Mirror:
             wanted: dict[str, Package] = {}
             for words in requests_of(recipe):
                 wanted |= {package.name: package for package in resolve(words, packages, root.installed)}
+            check_closure(row, wanted.values())
             for repository in repositories:
                 self._repository(repository, wanted, {**root.keys, **self.keys})
-        return pinned_row(row, [*root.installed, *wanted.values()])
+        return pinned_row(row, root.installed, wanted.values())
 
     def _repository(self, repository: Repository, wanted: Mapping[str, Package], keys: Mapping[str, bytes]) -> None:
         """Packages first, then the key and the index that name them."""
@@ -265,9 +264,30 @@ def requests_of(recipe: ImageRecipe) -> list[list[str]]:
     return [list(words) for words in dict.fromkeys(map(tuple, found))]
 
 
-def pinned_row(row: ApkRow, packages: Iterable[Package]) -> ApkRow:
+def check_closure(row: ApkRow, wanted: Iterable[Package]) -> None:
+    """Refuse packages that are not those the lock was measured with; a variant may want fewer of them.
+
+    Raises:
+        FetchError: there are others.
+    """
+    found = set(closure_of(wanted))
+    if row.closure and (others := sorted(found - set(row.closure))):
+        raise FetchError(
+            f"the package mirror is not the one that the lock knows of {row.policy.platform_tag(row.arch)}",
+            details="\n".join(others),
+            resolution="Measure a lock for this mirror: musllinux-build images lock --update.",
+        )
+
+
+def closure_of(packages: Iterable[Package]) -> tuple[str, ...]:
+    """Packages as the lock names them, in order."""
+    return tuple(sorted({f"{one.name}={one.version} {one.checksum}" for one in packages}))
+
+
+def pinned_row(row: ApkRow, installed: Iterable[Package], wanted: Iterable[Package]) -> ApkRow:
     """A row of the lock with the versions that were found; what only provides a name stays as it is."""
-    versions = {package.name: package.version for package in packages}
+    wanted = list(wanted)
+    versions = {package.name: package.version for package in (*installed, *wanted)}
 
     def pinned(requests: Sequence[str]) -> tuple[str, ...]:
         names = [Dependency.parse(request).name for request in requests]
@@ -276,7 +296,48 @@ def pinned_row(row: ApkRow, packages: Iterable[Package]) -> ApkRow:
             for name, request in zip(names, requests, strict=True)
         )
 
-    return replace(row, sysroot=pinned(row.sysroot), image=pinned(row.image), extra=pinned(row.extra))
+    return replace(
+        row,
+        sysroot=pinned(row.sysroot),
+        image=pinned(row.image),
+        extra=pinned(row.extra),
+        closure=row.closure or closure_of(wanted),
+    )
+
+
+def needed_packages(row: ApkRow, packages: Sequence[Package], installed: Sequence[Package]) -> list[Package]:
+    """All that a row's packages add to a stock root, where they are the newest or the versions the row has.
+
+    Raises:
+        UsageError: the index lacks something.
+    """
+    musl = f"musl={row.policy.row.musl_package}"
+    return [
+        *resolve([musl, *row.sysroot], packages, installed),
+        *resolve([musl, *row.image, *row.extra], packages, installed),
+    ]
+
+
+def measure_closures(
+    lock: Lock, read: Callable[[str], bytes | None], keys: Mapping[str, bytes], root: Callable[[BaseRow], Root | None]
+) -> Lock:
+    """``lock`` with the closures of the rows whose base and index are there.
+
+    Raises:
+        FetchError: an index is not signed by a key that is known.
+        UsageError: an index lacks something.
+    """
+
+    def measured(row: ApkRow) -> ApkRow:
+        found = root(lock.base(row.policy.row.base, row.arch))
+        index = f"{apk_branch(row.policy.row.base)}/{REPOSITORIES[0]}/{row.arch.row.apk}/{INDEX}"
+        if found is None or read(index) is None:
+            return row
+        repositories = open_repositories(row.policy, row.arch, read, {**found.keys, **keys})
+        packages = [package for one in repositories for package in one.packages]
+        return replace(row, closure=closure_of(needed_packages(row, packages, found.installed)))
+
+    return replace(lock, apks=tuple(measured(row) for row in lock.apks))
 
 
 def export_builder(session: Session, row: BuilderRow, supplies: Supplies, progress: Progress) -> Iterator[bytes]:

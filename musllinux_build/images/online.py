@@ -14,9 +14,8 @@ from pathlib import Path
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import RegistryError
-from musllinux_build.images.closure import resolve
 from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow, parse_lock
-from musllinux_build.images.mirror import Root, open_repositories, pinned_row
+from musllinux_build.images.mirror import Root, needed_packages, open_repositories, pinned_row
 from musllinux_build.ports import Progress, Registry
 
 HUB = "docker.io/library"
@@ -83,17 +82,14 @@ def _packages(row: ApkRow, lock: Lock, world: Online) -> ApkRow:
         root = world.root(lock.base(row.policy.row.base, row.arch))
         repositories = open_repositories(row.policy, row.arch, world.read, root.keys)
         packages = [package for one in repositories for package in one.packages]
-        musl = f"musl={row.policy.row.musl_package}"
-        wanted = [
-            *resolve([musl, *_names(row.sysroot)], packages, root.installed),
-            *resolve([musl, *_names((*row.image, *row.extra))], packages, root.installed),
-        ]
-    return pinned_row(row, [*root.installed, *wanted])
+        newest = replace(row, sysroot=_names(row.sysroot), image=_names(row.image), extra=_names(row.extra), closure=())
+        wanted = needed_packages(newest, packages, root.installed)
+    return pinned_row(newest, root.installed, wanted)
 
 
-def _names(requests: Iterable[str]) -> list[str]:
+def _names(requests: Iterable[str]) -> tuple[str, ...]:
     """What is asked for, whatever version it had."""
-    return [request.partition("=")[0] for request in requests]
+    return tuple(request.partition("=")[0] for request in requests)
 
 
 def patched(text: str, lock: Lock, path: Path) -> str:
@@ -110,7 +106,11 @@ def patched(text: str, lock: Lock, path: Path) -> str:
         name, values = found
         if name == "apk":
             row = packages[values["policy"], values["arch"]]
-            return _with_versions(part, {request.partition("=")[0]: request for request in _requests(row)})
+            pinned = _with_versions(
+                re.sub(r"(?ms)\nclosure = \[.*?\]", "", part),
+                {request.partition("=")[0]: request for request in _requests(row)},
+            )
+            return f"{pinned.rstrip()}\n{_closure(row)}{part[len(part.rstrip()) :]}"
         if name == "source" and (size := sizes[values["name"], values["version"]]) is not None:
             return re.sub(r"(?m)^size = .*$", f"size = {size}", part)
         if digest := digests.get((name, values.get("release", ""), values.get("arch", ""))):
@@ -125,6 +125,10 @@ def patched(text: str, lock: Lock, path: Path) -> str:
 
 def _requests(row: ApkRow) -> tuple[str, ...]:
     return (*row.sysroot, *row.image, *row.extra)
+
+
+def _closure(row: ApkRow) -> str:
+    return "\n".join(("closure = [", *(f'    "{one}",' for one in row.closure), "]"))
 
 
 def _with_versions(part: str, requests: Mapping[str, str]) -> str:

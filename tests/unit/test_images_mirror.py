@@ -15,8 +15,9 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.mirror import _joined, alpine_address, mirror_keys, package_reader
 from musllinux_build.errors import FetchError, ImageError, UsageError
 from musllinux_build.images.fetching import NoFetch
+from musllinux_build.images.ingredients import package_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow, format_lock
-from musllinux_build.images.mirror import Mirror, open_repositories, read_root, write_file
+from musllinux_build.images.mirror import Mirror, measure_closures, open_repositories, read_root, write_file
 from musllinux_build.images.recipe import LIBRARIES
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.works import Order, plan_target
@@ -148,12 +149,45 @@ def test_all_that_is_needed_arrives_and_nothing_else(run: Run) -> None:
         *(f"apk/{BRANCH}/{name}-1-r0.apk" for name in ("bash", "gcc", "binutils")),
     }
     assert lock.builders[0].sha256 == SHA256
-    assert lock.apks[0] == ApkRow(
-        policy=TARGET[0], arch=TARGET[1], sysroot=("gcc=1-r0",), image=("bash=1-r0", "gcc=1-r0")
-    )
+    assert (lock.apks[0].sysroot, lock.apks[0].image) == (("gcc=1-r0",), ("bash=1-r0", "gcc=1-r0"))
+    assert [one.partition(" ")[0] for one in lock.apks[0].closure] == ["bash=1-r0", "binutils=1-r0", "gcc=1-r0"]
     write_file(run.directory / "lock.toml", [format_lock(lock).encode()])
     again = Supplies.from_offline(run.directory)
     assert plan_target(again, *TARGET, Order(), Arch.X86_64).stages
+
+
+def test_a_lock_knows_its_packages_and_an_image_gets_no_others(run: Run) -> None:
+    lock = run.fill()
+    recipe = plan_target(run.lab, *TARGET, Order(), Arch.X86_64)
+    everything = package_files(run.lab, recipe)
+    assert f"apk/{BRANCH}/unwanted-1-r0.apk" in everything
+    locked = replace(run.lab, lock=lock)
+    assert everything.keys() - package_files(locked, recipe).keys() == {f"apk/{BRANCH}/unwanted-1-r0.apk"}
+    path = everything[f"apk/{BRANCH}/gcc-1-r0.apk"]
+    path.write_bytes(an_apk("gcc"))
+    with pytest.raises(FetchError, match=r"gcc-1-r0\.apk is not the package of the index"):
+        package_files(locked, recipe)
+    path.unlink()
+    with pytest.raises(FetchError, match=r"gcc-1-r0\.apk is not in the package mirror"):
+        package_files(locked, recipe)
+
+
+def test_a_mirror_that_moved_since_the_lock_was_measured(run: Run) -> None:
+    lock = run.fill()
+    other = tuple(one.replace("gcc=1-r0 Q1", "gcc=1-r0 Q1AA") for one in lock.apks[0].closure)
+    moved = replace(lock, apks=(replace(lock.apks[0], closure=other),))
+    with pytest.raises(FetchError, match="is not the one that the lock knows of musllinux_1_2_x86_64"):
+        run.fill(supplies=replace(run.lab, lock=moved))
+
+
+def test_closures_are_measured_where_base_and_index_are(lab: Supplies) -> None:
+    assert lab.base_archives is not None
+    root = read_root(lab.base_archives / "alpine.tar.gz")
+    read, keys = package_reader(lab), mirror_keys(lab)
+    (row,) = measure_closures(lab.lock, read, keys, lambda _: root).apks
+    assert [one.partition("=")[0] for one in row.closure] == ["bash", "binutils", "gcc"]
+    assert measure_closures(lab.lock, read, keys, lambda _: None) == lab.lock
+    assert measure_closures(lab.lock, lambda _: None, keys, lambda _: root) == lab.lock
 
 
 def test_a_second_run_adds_what_is_missing_or_spoiled(run: Run) -> None:

@@ -78,10 +78,23 @@ def test_unmeasured_is_a_word() -> None:
     assert tomllib.loads(format_lock(LOCK))["base"][0]["digest"] == "unmeasured"
 
 
+CLOSURE = (f"gcc=1-r0 Q1{27 * 'a'}=",)
+
+
+def test_a_closure_is_left_out_until_it_is_measured() -> None:
+    assert "closure" not in format_lock(LOCK)
+    measured = replace(LOCK, apks=(replace(LOCK.apks[0], closure=CLOSURE),))
+    assert parse_lock(format_lock(measured)) == measured
+    with pytest.raises(UsageError) as caught:
+        parse_lock(format_lock(measured).replace("Q1aaa", "aaa"))
+    assert "apk[0].closure" in caught.value.details
+
+
 def test_what_nobody_measured_is_counted() -> None:
-    # Digests of a base and a builder, the builder's hash, a source's size; gcc and swig have no version.
-    assert unmeasured(LOCK) == 6
-    assert unmeasured(Lock(apks=(replace(LOCK.apks[0], sysroot=("gcc=1-r0",), extra=()),))) == 0
+    # Digests of a base and a builder, the builder's hash, a source's size; gcc and swig have no version;
+    # what they bring is not known.
+    assert unmeasured(LOCK) == 7
+    assert unmeasured(Lock(apks=(replace(LOCK.apks[0], sysroot=("gcc=1-r0",), extra=(), closure=CLOSURE),))) == 0
 
 
 def test_a_lock_without_extra_packages() -> None:
