@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab.commands import LabError, run, say, step
+
+APT_HELPER = "/usr/lib/apt/apt-helper"
 
 RELEASE = "bookworm"
 """The Debian release binary packages and the builder root come from."""
@@ -34,21 +35,47 @@ class SourceRow:
     name: str
     package: str
     suite: str = "trixie"
+    optional: bool = False
+    """Of a suite that moves: an index is ahead of a mirror's pool for a while, and the lab does without it then."""
 
 
 SOURCES = (
+    SourceRow(name="cpython", package="python3.9", suite="bullseye"),
     SourceRow(name="cpython", package="python3.11", suite="bookworm"),
     SourceRow(name="cpython", package="python3.13"),
+    SourceRow(name="cpython", package="python3.14", suite="sid", optional=True),
+    SourceRow(name="cpython", package="python3.15", suite="sid", optional=True),
     SourceRow(name="openssl", package="openssl"),
     SourceRow(name="zlib", package="zlib"),
     SourceRow(name="bzip2", package="bzip2"),
     SourceRow(name="xz", package="xz-utils"),
     SourceRow(name="libffi", package="libffi"),
     SourceRow(name="sqlite", package="sqlite3"),
+    SourceRow(name="ncurses", package="ncurses"),
+    SourceRow(name="readline", package="readline"),
+    SourceRow(name="gdbm", package="gdbm"),
+    SourceRow(name="zstd", package="libzstd"),
+    SourceRow(name="mpdecimal", package="mpdecimal"),
+    SourceRow(name="util-linux", package="util-linux"),
+    SourceRow(name="expat", package="expat"),
     SourceRow(name="libyaml", package="libyaml"),
     SourceRow(name="bash", package="bash"),
     SourceRow(name="make", package="make-dfsg"),
+    SourceRow(name="git", package="git"),
+    SourceRow(name="curl", package="curl"),
+    SourceRow(name="tar", package="tar"),
+    SourceRow(name="patch", package="patch"),
+    SourceRow(name="pkgconf", package="pkgconf"),
+    SourceRow(name="file", package="file"),
+    SourceRow(name="unzip", package="unzip"),
+    SourceRow(name="m4", package="m4"),
+    SourceRow(name="libtool", package="libtool"),
+    SourceRow(name="bison", package="bison"),
+    SourceRow(name="autoconf", package="autoconf"),
+    SourceRow(name="automake", package="automake-1.17"),
 )
+"""What others unpack first, then what only packages are built from. sid moves: its rows follow it when the lab is made
+anew."""
 
 BUILDER_PACKAGES = (
     "autoconf",
@@ -127,6 +154,29 @@ def upstream_version(debian_name: str) -> str:
     return re.sub(r"[.+~](?:dfsg|ds|repack).*$", "", version.rpartition("really")[2])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orig:
+    """An upstream tarball in Debian's archive."""
+
+    uri: str
+    name: str
+    checksum: str
+    """``SHA256:`` and the digits, as apt takes it."""
+
+
+def find_orig(text: str) -> Orig:
+    """The main upstream tarball in what ``apt-get source --print-uris`` wrote.
+
+    Raises:
+        LabError: the source package has none.
+    """
+    for uri, name, checksum in re.findall(r"^'([^']+)' (\S+) \d+ (\S+)$", text, flags=re.MULTILINE):
+        # Further tarballs of a source package are named .orig-<component>.
+        if ".orig.tar." in name and not name.endswith(".asc"):
+            return Orig(uri=uri, name=name, checksum=checksum)
+    raise LabError(f"no upstream tarball among:\n{text}")
+
+
 @dataclass(slots=True)
 class Apt:
     """A private apt: lists are fetched once, when the first package is asked for."""
@@ -184,22 +234,19 @@ class Apt:
         return deb
 
     def source(self, row: SourceRow, destination: Path) -> Path:
-        """Upstream's tarball of a source package, byte for byte, under our name for it."""
+        """Upstream's tarball of a source package, byte for byte, under our name for it.
+
+        Only the tarball is asked for, and checked against the signed index: Debian's own part is never used.
+        """
         environment = self._configure()
-        directory = self.directory / "source" / row.package
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-        run(
-            ["apt-get", "-qq", "source", "--only-source", "--download-only", f"{row.package}/{row.suite}"],
-            cwd=directory,
-            env=environment,
-        )
-        # Further tarballs of a source package are named .orig-<component>.
-        (tarball,) = (path for path in directory.glob("*.orig.tar.*") if path.suffix != ".asc")
-        extension = tarball.name.rpartition(".orig.")[2]
-        target = destination / f"{row.name}-{upstream_version(tarball.name)}.{extension}"
-        tarball.replace(target)
-        shutil.rmtree(directory)
+        command = ["apt-get", "-qq", "source", "--only-source", "--print-uris", f"{row.package}/{row.suite}"]
+        orig = find_orig(run(command, cwd=self.directory, env=environment).decode())
+        extension = orig.name.rpartition(".orig.")[2]
+        target = destination / f"{row.name}-{upstream_version(orig.name)}.{extension}"
+        partial = self.directory / orig.name
+        partial.unlink(missing_ok=True)
+        run([APT_HELPER, "download-file", orig.uri, partial, orig.checksum], env=environment)
+        partial.replace(target)
         say(f"source {target.name} {hashlib.sha256(target.read_bytes()).hexdigest()}")
         return target
 

@@ -83,10 +83,22 @@ class Lab:
         directory.mkdir(parents=True, exist_ok=True)
         for row in debian.SOURCES:
             name = f"source-{row.package}"
-            if not self.store.fresh(name, digest := store.digest_of(row)):
-                path = apt.source(row, directory)
-                self.store.replace_made(name, [path])
-                self.store.made(name, digest, [path])
+            # What makes a row optional does not change what it fetches.
+            digest = store.digest_of(row.name, row.package, row.suite)
+            if not self.store.fresh(name, digest):
+                self.source(apt, row, name, digest)
+
+    def source(self, apt: debian.Apt, row: debian.SourceRow, name: str, digest: str) -> None:
+        """One tarball; an optional one may be missing from Debian's archive today."""
+        try:
+            path = apt.source(row, self.store.directory / "sources")
+        except LabError as error:
+            if not row.optional:
+                raise
+            say(f"without {row.package} of {row.suite}: {str(error).splitlines()[-1]}")
+            return
+        self.store.replace_made(name, [path])
+        self.store.made(name, digest, [path])
 
     def sysroot_digest(self) -> str:
         """What a sysroot, and so everything linked against it, is made from."""
