@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,13 +68,14 @@ SOURCES = (
     SourceRow(name="tar", package="tar"),
     SourceRow(name="patch", package="patch"),
     SourceRow(name="pkgconf", package="pkgconf"),
-    SourceRow(name="file", package="file"),
+    # Of the machine's own release: its file compiles the magic.
+    SourceRow(name="file", package="file", suite="bookworm"),
     SourceRow(name="unzip", package="unzip"),
     SourceRow(name="m4", package="m4"),
     SourceRow(name="libtool", package="libtool"),
     SourceRow(name="bison", package="bison"),
-    SourceRow(name="autoconf", package="autoconf"),
-    SourceRow(name="automake", package="automake-1.17"),
+    # The stock roots have the libraries of 1.1.1; only its headers are used.
+    SourceRow(name="openssl1.1", package="openssl", suite="bullseye"),
 )
 """What others unpack first, then what only packages are built from. sid moves: its rows follow it when the lab is made
 anew."""
@@ -186,7 +189,8 @@ class Apt:
     origin: Origin = field(default_factory=machine_origin)
     _ready: bool = False
 
-    def _configure(self) -> dict[str, str]:
+    def prepare(self) -> dict[str, str]:
+        """The environment of apt's programs, with the package lists in place."""
         configuration = self.directory / "apt.conf"
         if not self._ready:
             for name in ("parts", "state/lists/partial", "cache/archives/partial", "debs"):
@@ -225,12 +229,14 @@ class Apt:
 
     def deb(self, name: str, architecture: str) -> Path:
         """A binary package, downloaded and checked by apt."""
-        environment = self._configure()
-        debs = self.directory / "debs"
-        for older in debs.glob(f"{name}_*_{architecture}.deb"):
-            older.unlink()
-        run(["apt-get", "-qq", "download", f"{name}:{architecture}/{RELEASE}"], cwd=debs, env=environment)
-        (deb,) = debs.glob(f"{name}_*_{architecture}.deb")
+        environment = self.prepare()
+        # A directory of its own: architectures are made at the same time.
+        debs = self.directory / "debs" / f"{name}-{architecture}-{threading.get_ident()}"
+        shutil.rmtree(debs, ignore_errors=True)
+        debs.mkdir(parents=True)
+        asked = name if architecture == "all" else f"{name}:{architecture}"
+        run(["apt-get", "-qq", "download", f"{asked}/{RELEASE}"], cwd=debs, env=environment)
+        (deb,) = debs.glob("*.deb")
         return deb
 
     def source(self, row: SourceRow, destination: Path) -> Path:
@@ -238,7 +244,7 @@ class Apt:
 
         Only the tarball is asked for, and checked against the signed index: Debian's own part is never used.
         """
-        environment = self._configure()
+        environment = self.prepare()
         command = ["apt-get", "-qq", "source", "--only-source", "--print-uris", f"{row.package}/{row.suite}"]
         orig = find_orig(run(command, cwd=self.directory, env=environment).decode())
         extension = orig.name.rpartition(".orig.")[2]

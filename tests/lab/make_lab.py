@@ -5,22 +5,36 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from musllinux_build import arch as arch_table
-from musllinux_build import policy as policy_table
 from musllinux_build.arch import Arch
 from musllinux_build.policy import Policy, PolicyRow
-from tests.lab import apk, debian, packages, store, sysroot, targets, toolchain
+from musllinux_build.toolchain import TARGETS, clang_cfg, target_names
+from tests.lab import (
+    apk,
+    certificates,
+    compiler,
+    cxx,
+    debian,
+    packages,
+    recipes,
+    store,
+    sysroot,
+    targets,
+    toolchain,
+)
 from tests.lab.commands import LabError, say, step
+from tests.lab.packages import Builder, BuildRow
 
 MACHINE_PACKAGES = (
     "autoconf",
     "automake",
     "binutils",
     "dpkg-dev",
+    "file",
     "gcc",
     "libc6-dev",
     "libltdl-dev",
@@ -31,11 +45,14 @@ MACHINE_PACKAGES = (
     "openssl",
     "perl",
     "pkg-config",
+    "tcl",
     "xz-utils",
 )
 
-RELEASE = Policy.MUSLLINUX_1_2.row
-"""The base the repository is for."""
+BOTH = (Policy.MUSLLINUX_1_1, Policy.MUSLLINUX_1_2)
+
+JOBS = 2
+"""Architectures that are made at once: configure scripts run on one core."""
 
 
 def text_of(*modules: object) -> tuple[Path, ...]:
@@ -44,13 +61,40 @@ def text_of(*modules: object) -> tuple[Path, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """The repositories of one architecture, and the release whose root everything is compiled against.
+
+    What is linked against the lower musl runs on the higher, where time_t is the same in both: one compilation serves
+    both branches. Debian's headers have the 64-bit time_t of musl 1.2, so on a 32-bit architecture only that branch
+    gets programs; the other has the headers, and what is compiled with them does not link there.
+    """
+
+    sysroot: PolicyRow
+    programs: tuple[PolicyRow, ...]
+    headers: tuple[PolicyRow, ...]
+
+    @classmethod
+    def of(cls, arch: Arch, policies: Sequence[Policy]) -> Branches:
+        """The branches of an architecture for the policies asked for."""
+        rows = tuple(policy.row for policy in policies)
+        if arch.row.elf.bits == 64:
+            return cls(sysroot=Policy.MUSLLINUX_1_1.row, programs=rows, headers=rows)
+        newer = Policy.MUSLLINUX_1_2.row
+        return cls(sysroot=newer, programs=tuple(row for row in rows if row == newer), headers=rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
     """One run: every method makes one part of the layout unless it is there."""
 
     store: store.Store
     shared: Path
-    archs: tuple[Arch, ...]
-    release: PolicyRow
+    wanted: Mapping[Arch, tuple[Policy, ...]]
+
+    @property
+    def archs(self) -> tuple[Arch, ...]:
+        """The architectures of this run."""
+        return tuple(self.wanted)
 
     def make(self) -> None:
         """Everything, in the order others wait for it."""
@@ -60,11 +104,19 @@ class Lab:
         )
         self.bases()
         self.sources(apt)
-        for arch in self.archs:
-            self.sysroot(apt, arch)
         self.builder_root(apt)
-        for arch in self.archs:
-            self.packages(arch)
+        toolchain.fetch(self.store.work)
+        self.store.signer()
+        with ThreadPoolExecutor(JOBS) as pool:
+            for done in [pool.submit(self.architecture, apt, arch) for arch in self.archs]:
+                done.result()
+
+    def architecture(self, apt: debian.Apt, arch: Arch) -> None:
+        """The repositories of one architecture."""
+        branches = Branches.of(arch, self.wanted[arch])
+        self.sysroot(apt, arch, branches)
+        self.certificates(apt, arch, branches)
+        self.packages(arch, branches)
 
     def bases(self) -> None:
         """The stock roots of the architectures."""
@@ -82,7 +134,7 @@ class Lab:
         directory = self.store.directory / "sources"
         directory.mkdir(parents=True, exist_ok=True)
         for row in debian.SOURCES:
-            name = f"source-{row.package}"
+            name = f"source-{row.name}-{row.package}"
             # What makes a row optional does not change what it fetches.
             digest = store.digest_of(row.name, row.package, row.suite)
             if not self.store.fresh(name, digest):
@@ -100,23 +152,48 @@ class Lab:
         self.store.replace_made(name, [path])
         self.store.made(name, digest, [path])
 
-    def sysroot_digest(self) -> str:
+    def sysroot_digest(self, arch: Arch, branches: Branches) -> str:
         """What a sysroot, and so everything linked against it, is made from."""
-        return store.digest_of(*text_of(sysroot, apk, targets, toolchain, arch_table, policy_table), self.release)
+        release = branches.sysroot
+        texts = text_of(sysroot, cxx, apk, targets, toolchain)
+        return store.digest_of(*texts, arch.row, TARGETS[arch], release.base, release.musl_package)
 
-    def sysroot(self, apt: debian.Apt, arch: Arch) -> None:
-        """musl-dev, linux-headers and gcc, and the private sysroot they make with the stock root."""
+    def sysroot(self, apt: debian.Apt, arch: Arch, branches: Branches) -> None:
+        """musl-dev, linux-headers, gcc and g++, and the private sysroot they make with the stock root."""
         name = f"sysroot-{arch.value}"
-        if self.store.fresh(name, digest := self.sysroot_digest()):
+        compilers = store.digest_of(*text_of(compiler), compiler.LAUNCHER, compiler.HERE / "compiler.c")
+        flags = (clang_cfg(arch), target_names(arch), branches.sysroot.base)
+        digest = store.digest_of(self.sysroot_digest(arch, branches), compilers, flags)
+        stale = [row for row in branches.headers if not self.store.fresh(f"{name}-{store.branch_of(row)}", digest)]
+        if not stale:
             return
         zig = toolchain.fetch(self.store.work)
         with step(name):
-            maker = sysroot.SysrootMaker(
-                apt=apt, zig=zig, arch=arch, release=self.release, directory=self.store.work / arch.value
-            )
-            stock = f"alpine-minirootfs-{self.release.base}-{arch.row.apk}.tar.gz"
-            built = maker.make(self.store.directory / "bases" / stock)
-            self.store.publish(name, digest, built, self.store.repository(arch, self.release))
+            directory = self.store.work / arch.value
+            maker = sysroot.SysrootMaker(apt=apt, zig=zig, arch=arch, directory=directory)
+            stock = f"alpine-minirootfs-{branches.sysroot.base}-{arch.row.apk}.tar.gz"
+            musl, kernel, runtime = maker.make(self.store.directory / "bases" / stock, stale)
+            gcc, gxx = compiler.CompilerMaker(
+                arch=arch,
+                work=self.store.work,
+                zig=zig,
+                tools=directory / "tools",
+                sysroot=maker.sysroot,
+                scratch=directory / "runtime",
+            ).make(runtime)
+            for row, package in zip(stale, musl, strict=True):
+                built = (package, kernel, gcc, *((gxx,) if row in branches.programs else ()))
+                branch = store.branch_of(row)
+                self.store.publish(name, digest, built, branch, self.store.repository(arch, row))
+
+    def certificates(self, apt: debian.Apt, arch: Arch, branches: Branches) -> None:
+        """The certificates of authorities, which are no program."""
+        name, digest = f"ca-certificates-{arch.value}", store.digest_of(*text_of(certificates))
+        for row in branches.programs:
+            branch = store.branch_of(row)
+            if not self.store.fresh(f"{name}-{branch}", digest):
+                built = certificates.make(apt.deb("ca-certificates", "all"), arch)
+                self.store.publish(name, digest, (built,), branch, self.store.repository(arch, row))
 
     def builder_root(self, apt: debian.Apt) -> None:
         """The Debian that runs native compilers."""
@@ -127,22 +204,41 @@ class Lab:
                 debian.make_builder_root(apt.origin, path)
                 self.store.made("builder-root", digest, [path])
 
-    def packages(self, arch: Arch) -> None:
+    def packages(self, arch: Arch, branches: Branches) -> None:
         """The cross-built packages."""
         zig = toolchain.fetch(self.store.work)
         directory = self.store.work / arch.value
         tools = toolchain.write_wrappers(zig, arch, directory / "sysroot", directory / "tools")
-        builder = packages.Builder(arch=arch, tools=tools, sysroot=directory / "sysroot", directory=directory)
-        for row in packages.BUILDS:
+        builder = Builder(arch=arch, tools=tools, sysroot=directory / "sysroot", directory=directory)
+        for row in recipes.BUILDS if branches.programs else ():
             (tarball,) = (self.store.directory / "sources").glob(f"{row.source}-*")
-            name = f"{row.source}-{arch.value}"
-            description = (row.source, row.license, row.parts, row.release, packages.DROPPED, tarball.name)
+            description = (row.source, row.license, row.parts, row.release, row.dropped, row.needs, packages.DROPPED)
             recipe = (inspect.getsource(row.build), inspect.getsource(packages.Workbench))
-            digest = store.digest_of(self.sysroot_digest(), description, recipe)
-            if not self.store.fresh(name, digest):
+            digest = store.digest_of(self.sysroot_digest(arch, branches), description, tarball.name, recipe)
+            self._package(builder, row, tarball, digest, branches)
+
+    def _package(self, builder: Builder, row: BuildRow, tarball: Path, digest: str, branches: Branches) -> None:
+        name, arch = f"{row.source}-{builder.arch.value}", builder.arch
+        all_branches = [store.branch_of(policy.row) for policy in BOTH]
+        built: tuple[sysroot.Built, ...] = ()
+        for release in branches.programs:
+            branch, repository = store.branch_of(release), self.store.repository(arch, release)
+            if self.store.fresh(f"{name}-{branch}", digest):
+                continue
+            if not self.store.adopt(name, digest, branch, all_branches, repository):
                 with step(name):
-                    built = builder.build(row, tarball)
-                    self.store.publish(name, digest, built, self.store.repository(arch, self.release))
+                    built = built or builder.build(row, tarball)
+                    self.store.publish(name, digest, built, branch, repository)
+
+
+def wanted(archs: Sequence[Arch], policies: Sequence[Policy], *, everything: bool) -> dict[Arch, tuple[Policy, ...]]:
+    """What a run makes: by default x86_64 for both policies and aarch64 for the newer, as the checks need them."""
+    if everything:
+        return dict.fromkeys(Arch, BOTH)
+    chosen = tuple(dict.fromkeys(archs or (Arch.X86_64, Arch.AARCH64)))
+    if policies:
+        return dict.fromkeys(chosen, tuple(policy for policy in BOTH if policy in policies))
+    return {arch: BOTH if arch is Arch.X86_64 else BOTH[1:] for arch in chosen}
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -150,6 +246,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path.home() / ".cache" / "musllinux-build" / "lab")
     parser.add_argument("--shared", type=Path, default=Path("..") / "shared", help="has alpine/ with the minirootfs")
     parser.add_argument("--arch", type=Arch, action="append", choices=list(Arch), metavar="ARCH")
+    parser.add_argument("--policy", type=Policy, action="append", choices=BOTH, metavar="POLICY")
+    parser.add_argument("--all", action="store_true", help="every architecture, both policies")
     return parser.parse_args(arguments)
 
 
@@ -159,8 +257,7 @@ def main(arguments: Sequence[str]) -> int:
     lab = Lab(
         store=store.Store(directory=options.output.resolve()),
         shared=options.shared.resolve(),
-        archs=tuple(dict.fromkeys(options.arch or (Arch.X86_64, Arch.AARCH64))),
-        release=RELEASE,
+        wanted=wanted(options.arch or (), options.policy or (), everything=options.all),
     )
     try:
         with lab.store.locked():

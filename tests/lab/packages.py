@@ -1,4 +1,4 @@
-"""The cross-built packages, one row each, and how a row becomes installed files.
+"""How a source tarball becomes packages; the rows themselves are in ``recipes.py``.
 
 Nothing that is built is run: every configure gets both ``--build`` and ``--host``.
 """
@@ -10,7 +10,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from musllinux_build.arch import Arch
@@ -31,6 +31,7 @@ class Workbench:
     source: Path
     stage: Path
     """What ``make install`` fills."""
+    sysroot: Path
 
     @property
     def cflags(self) -> str:
@@ -42,6 +43,7 @@ class Workbench:
         return {
             "PATH": f"{self.tools}:/usr/sbin:/usr/bin:/sbin:/bin",
             "CC": "cc",
+            "CXX": "c++",
             "AR": "ar",
             "RANLIB": "ranlib",
             "CC_FOR_BUILD": "/usr/bin/gcc",
@@ -49,7 +51,14 @@ class Workbench:
             "LDFLAGS": LDFLAGS,
             "SOURCE_DATE_EPOCH": "0",
             "LC_ALL": "C",
+            # What pkg-config answers is of the sysroot, whose paths the compiler knows already.
+            "PKG_CONFIG_LIBDIR": str(self.sysroot / "usr" / "lib" / "pkgconfig"),
+            "FORCE_UNSAFE_CONFIGURE": "1",
         }
+
+    def at(self, directory: str) -> Workbench:
+        """The same for a directory of the source."""
+        return replace(self, source=self.source / directory)
 
     def run(self, *words: str) -> None:
         """A command in the source directory."""
@@ -61,61 +70,26 @@ class Workbench:
         places = ("--prefix=/usr", "--sysconfdir=/etc", "--mandir=/usr/share/man", "--infodir=/usr/share/info")
         self.run("./configure", "--build=x86_64-pc-linux-gnu", f"--host={triple}", *places, *options)
 
+    def put(self, source: str, path: str) -> None:
+        """Copies a file of the source into the stage."""
+        target = self.stage / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.source / source, target)
+
+    def write(self, path: str, text: str) -> None:
+        """A file of the stage."""
+        (self.stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.stage / path).write_text(text)
+
+    def link(self, path: str, target: str) -> None:
+        """A link in the stage."""
+        (self.stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.stage / path).symlink_to(target)
+
     def make(self, *words: str) -> None:
         """Builds and installs into the stage."""
         self.run("make", f"-j{JOBS}", *words)
         self.run("make", "install", f"DESTDIR={self.stage}", *words)
-
-
-def build_libyaml(bench: Workbench) -> None:
-    bench.run("autoreconf", "-fi")
-    bench.configure("--disable-static")
-    bench.make()
-
-
-def build_libffi(bench: Workbench) -> None:
-    bench.run("autoreconf", "-fi")
-    bench.configure("--disable-static", "--disable-docs", "--disable-multi-os-directory", "--with-pic")
-    bench.make()
-
-
-def build_bash(bench: Workbench) -> None:
-    # What configure would run a program for; true of musl on Linux.
-    known = (
-        "bash_cv_getcwd_malloc=yes",
-        "bash_cv_job_control_missing=present",
-        "bash_cv_sys_named_pipes=present",
-        "bash_cv_unusable_rtsigs=no",
-        "bash_cv_func_sigsetjmp=present",
-        "bash_cv_func_strcoll_broken=no",
-        "bash_cv_func_ctype_nonascii=no",
-        "bash_cv_func_strtoimax=yes",
-        "bash_cv_must_reinstall_sighandlers=no",
-        "bash_cv_dup2_broken=no",
-        "bash_cv_pgrp_pipe=no",
-        "bash_cv_wcontinued_broken=no",
-        "bash_cv_wexitstatus_offset=8",
-        "bash_cv_printf_a_format=yes",
-        "bash_cv_ulimit_maxfds=yes",
-        "bash_cv_getenv_redef=yes",
-        "ac_cv_rl_lib_readline_version=8.2",
-    )
-    # bash's own allocator needs glibc's hooks; the bundled readline and termcap need no other package.
-    options = ("--bindir=/bin", "--without-bash-malloc", "--without-curses", "--disable-nls", "--enable-readline")
-    # The bundled termcap is C of a time before prototypes.
-    bench.configure(*options, *known, f"CFLAGS={bench.cflags} -Wno-implicit-function-declaration")
-    bench.make()
-
-
-def build_make(bench: Workbench) -> None:
-    # Debian's tarball is without the manual, which configure and make still ask for.
-    manual = bench.source / "doc" / "Makefile.in"
-    if not manual.exists():
-        manual.parent.mkdir(exist_ok=True)
-        manual.write_text("all install:\n")
-        (manual.parent / "make.1").touch()
-    bench.configure("--without-guile", "--disable-nls")
-    bench.make()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,56 +112,26 @@ class BuildRow:
     build: Callable[[Workbench], None]
     parts: tuple[Part, ...]
     release: int = 0
+    dropped: tuple[str, ...] = ()
+    """What is installed and in no package, beside documentation."""
+    needs: tuple[str, ...] = ()
+    """Libraries of the stock root that are linked beside its libc."""
 
 
-DEVELOPMENT = ("usr/include/*", "usr/lib/*.so", "usr/lib/pkgconfig/*")
 DROPPED = (
-    "usr/share/*",
+    "usr/share/doc/*",
+    "usr/share/info/*",
+    "usr/share/locale/*",
+    "usr/share/man/*",
+    "usr/share/gtk-doc/*",
     "usr/lib/*.la",
-    "usr/lib/bash/*",
-    "bin/bashbug",
-    "usr/lib/pkgconfig/bash.pc",
-    "usr/include/bash/*",
 )
-"""Documentation, and what only someone who extends the program needs."""
-
-BUILDS = (
-    BuildRow(
-        source="libyaml",
-        license="MIT",
-        build=build_libyaml,
-        parts=(
-            Part(name="yaml-dev", description="libyaml (headers)", patterns=DEVELOPMENT, depends=("yaml={version}",)),
-            Part(name="yaml", description="YAML parser and emitter", patterns=("usr/lib/*.so.*",)),
-        ),
-    ),
-    BuildRow(
-        source="libffi",
-        license="MIT",
-        build=build_libffi,
-        parts=(
-            Part(
-                name="libffi-dev", description="libffi (headers)", patterns=DEVELOPMENT, depends=("libffi={version}",)
-            ),
-            Part(name="libffi", description="Foreign function interface", patterns=("usr/lib/*.so.*",)),
-        ),
-    ),
-    BuildRow(
-        source="make",
-        license="GPL-3.0-or-later",
-        build=build_make,
-        parts=(Part(name="make", description="GNU make", patterns=("usr/bin/make", "usr/include/gnumake.h")),),
-    ),
-    BuildRow(
-        source="bash",
-        license="GPL-3.0-or-later",
-        build=build_bash,
-        parts=(Part(name="bash", description="The GNU Bourne Again shell", patterns=("bin/bash",)),),
-    ),
-)
+"""Documentation, and what only someone who extends a program needs."""
 
 
-def divide(entries: tuple[Entry, ...], parts: tuple[Part, ...]) -> dict[str, tuple[Entry, ...]]:
+def divide(
+    entries: tuple[Entry, ...], parts: tuple[Part, ...], dropped: tuple[str, ...] = ()
+) -> dict[str, tuple[Entry, ...]]:
     """The entries of each part by its name.
 
     Raises:
@@ -195,7 +139,7 @@ def divide(entries: tuple[Entry, ...], parts: tuple[Part, ...]) -> dict[str, tup
     """
     divided: dict[str, tuple[Entry, ...]] = {part.name: () for part in parts}
     for entry in entries:
-        if any(fnmatch.fnmatch(entry.path, pattern) for pattern in DROPPED):
+        if any(fnmatch.fnmatch(entry.path, pattern) for pattern in (*DROPPED, *dropped)):
             continue
         owners = (part.name for part in parts if any(fnmatch.fnmatch(entry.path, glob) for glob in part.patterns))
         owner = next(owners, None)
@@ -258,9 +202,9 @@ class Builder:
             archive.extractall(place)
         (source,) = place.iterdir()
         stage = place / "stage"
-        row.build(Workbench(arch=self.arch, tools=self.tools, source=source, stage=stage))
+        row.build(Workbench(arch=self.arch, tools=self.tools, source=source, stage=stage, sysroot=self.sysroot))
         version = f"{tarball.name.removeprefix(f'{row.source}-').partition('.tar')[0]}-r{row.release}"
-        divided = divide(read_tree(stage), row.parts)
+        divided = divide(read_tree(stage), row.parts, row.dropped)
         built = tuple(self._package(row, part, version, divided[part.name], stage) for part in row.parts)
         for each in built:
             install(each.entries, self.sysroot)
@@ -269,7 +213,7 @@ class Builder:
 
     def _package(self, row: BuildRow, part: Part, version: str, entries: tuple[Entry, ...], stage: Path) -> Built:
         links = {
-            entry.path: self._linkage(stage / entry.path)
+            entry.path: self._linkage(stage / entry.path, row.needs)
             for entry in entries
             if entry.kind is Kind.FILE and entry.content.startswith(b"\x7fELF")
         }
@@ -286,12 +230,12 @@ class Builder:
         )
         return Built(package=package, entries=entries)
 
-    def _linkage(self, path: Path) -> Linkage:
+    def _linkage(self, path: Path, needs: tuple[str, ...]) -> Linkage:
         linkage = parse_dynamic(run(["readelf", "--wide", "--dynamic", path]).decode())
         if "RELR" in linkage.tags:
             raise LabError(f"{path.name}: has DT_RELR, which musl before 1.2.4 ignores")
         if "GNU_HASH" not in linkage.tags:
             raise LabError(f"{path.name}: has no DT_GNU_HASH")
-        if linkage.needed != (self.arch.row.libc_soname,):
-            raise LabError(f"{path.name}: needs {linkage.needed}, not the root's libc alone")
+        if not {self.arch.row.libc_soname} <= set(linkage.needed) <= {self.arch.row.libc_soname, *needs}:
+            raise LabError(f"{path.name}: needs {linkage.needed}, which the root does not have")
         return linkage

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +66,18 @@ class Store:
         relative = [str(path.relative_to(self.directory)) for path in paths]
         write_file(self._record(name), json.dumps({"digest": digest, "paths": relative}).encode())
 
+    def left_over(self, name: str, kept: Sequence[Path]) -> list[Path]:
+        """What an older version of a result left that the new one has not."""
+        record = self._record(name)
+        if not record.exists():
+            return []
+        old = [self.directory / path for path in json.loads(record.read_text())["paths"]]
+        return [path for path in old if path not in kept and path.name != "APKINDEX.tar.gz"]
+
     def replace_made(self, name: str, kept: Sequence[Path]) -> None:
         """Deletes what an older version of a result left that the new one has not."""
-        record = self._record(name)
-        if record.exists():
-            for path in json.loads(record.read_text())["paths"]:
-                if self.directory / path not in kept:
-                    (self.directory / path).unlink(missing_ok=True)
+        for path in self.left_over(name, kept):
+            path.unlink(missing_ok=True)
 
     def _record(self, name: str) -> Path:
         return self.work / "made" / f"{name}.json"
@@ -89,20 +94,42 @@ class Store:
 
     def repository(self, arch: Arch, release: PolicyRow) -> Path:
         """The directory of packages apk reads, named as on Alpine's mirrors."""
-        branch = release.base.rpartition(".")[0]
-        return self.directory / "apk" / f"v{branch}" / "main" / arch.row.apk
+        return self.directory / "apk" / branch_of(release) / "main" / arch.row.apk
 
-    def publish(self, name: str, digest: str, built: Sequence[Built], repository: Path) -> None:
+    def adopt(self, name: str, digest: str, branch: str, others: Sequence[str], repository: Path) -> bool:
+        """Takes packages made from the same inputs over from another branch's repository."""
+        for other in others:
+            if other != branch and self.fresh(f"{name}-{other}", digest):
+                stamp = json.loads(self._record(f"{name}-{other}").read_text())
+                paths = [self.directory / path for path in stamp["paths"] if path.endswith(".apk")]
+                self._put(f"{name}-{branch}", digest, {path.name: path.read_bytes() for path in paths}, repository)
+                return True
+        return False
+
+    def publish(self, name: str, digest: str, built: Sequence[Built], branch: str, repository: Path) -> None:
         """Puts packages and an index that has them in place."""
         signer = self.signer()
-        paths = [repository / file_name(each.package) for each in built]
-        for path, each in zip(paths, built, strict=True):
-            write_file(path, write_apk(each.package, each.entries, signer))
-        self.replace_made(name, paths)
-        everything = {path.name: path.read_bytes() for path in sorted(repository.glob("*.apk"))}
-        write_file(repository / "APKINDEX.tar.gz", write_index(everything, "musllinux-build lab", signer))
-        self.made(name, digest, [*paths, repository / "APKINDEX.tar.gz"])
-        say(f"{repository.relative_to(self.directory)}: {', '.join(path.name for path in paths)}")
+        made = {file_name(each.package): write_apk(each.package, each.entries, signer) for each in built}
+        self._put(f"{name}-{branch}", digest, made, repository)
+
+    def _put(self, record: str, digest: str, made: Mapping[str, bytes], repository: Path) -> None:
+        paths = [repository / name for name in made]
+        for path in paths:
+            write_file(path, made[path.name])
+        # The index without a package precedes the end of that package.
+        kept = {path.name: path for path in sorted(repository.glob("*.apk"))}
+        gone = self.left_over(record, paths)
+        everything = {name: path.read_bytes() for name, path in kept.items() if path not in gone}
+        write_file(repository / "APKINDEX.tar.gz", write_index(everything, "musllinux-build lab", self.signer()))
+        for path in gone:
+            path.unlink(missing_ok=True)
+        self.made(record, digest, [*paths, repository / "APKINDEX.tar.gz"])
+        say(f"{repository.relative_to(self.directory)}: {', '.join(made)}")
+
+
+def branch_of(release: PolicyRow) -> str:
+    """The branch of Alpine's mirrors that a base is of (``v3.13``)."""
+    return f"v{release.base.rpartition('.')[0]}"
 
 
 def copy_bases(shared: Path, bases: Path, names: Sequence[str]) -> list[Path]:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,10 @@ from musllinux_build.arch import Arch
 from musllinux_build.policy import PolicyRow
 from tests.lab.apk import Entry, Kind, Package, moved
 from tests.lab.commands import run
+from tests.lab.cxx import GCC, Runtime
 from tests.lab.debian import Apt
 from tests.lab.targets import DEBIAN
 from tests.lab.toolchain import write_wrappers
-
-GCC = "12"
-"""Debian's gcc release, the last part of the directory clang finds its runtime in."""
 
 GCC_RUNTIME = re.compile(r"(?:crtbegin[ST]?|crtend[S]?|crtfastmath|crtprec\d+)\.o|libgcc(?:_eh)?\.a")
 
@@ -81,7 +79,6 @@ class SysrootMaker:
     apt: Apt
     zig: Path
     arch: Arch
-    release: PolicyRow
     directory: Path
     """Private to this architecture."""
 
@@ -89,21 +86,24 @@ class SysrootMaker:
     def sysroot(self) -> Path:
         return self.directory / "sysroot"
 
-    def make(self, minirootfs: Path) -> tuple[Built, ...]:
-        """The packages, also installed in a fresh ``self.sysroot`` beside the stock root's files."""
+    def make(self, minirootfs: Path, branches: Sequence[PolicyRow]) -> tuple[tuple[Built, ...], Built, Built]:
+        """musl-dev of every branch, linux-headers and gcc's runtime.
+
+        They are also installed in a fresh ``self.sysroot`` beside the stock root's files.
+        """
         shutil.rmtree(self.sysroot, ignore_errors=True)
         self.sysroot.mkdir(parents=True)
         with tarfile.open(minirootfs) as archive:
             # The stock root has absolute links, which only this filter keeps; Debian 12's Python knows no filters.
             archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
             archive.extractall(self.sysroot)
-        musl = self._musl_dev()
-        install(musl.entries, self.sysroot)
-        kernel = self._linux_headers({entry.path for entry in musl.entries})
+        entries, version = self._musl_dev()
+        install(entries, self.sysroot)
+        kernel = self._linux_headers({entry.path for entry in entries})
         install(kernel.entries, self.sysroot)
-        gcc = self._gcc()
-        install(gcc.entries, self.sysroot)
-        return (musl, kernel, gcc)
+        runtime = self._runtime()
+        install(runtime.entries, self.sysroot)
+        return tuple(self._musl_package(row, entries, version) for row in branches), kernel, runtime
 
     def _unpacked(self, name: str) -> tuple[tuple[Entry, ...], str]:
         """The files of a Debian package, and its version without Debian's revision."""
@@ -128,7 +128,7 @@ class SysrootMaker:
             depends=depends,
         )
 
-    def _musl_dev(self) -> Built:
+    def _musl_dev(self) -> tuple[tuple[Entry, ...], str]:
         debian, version = self._unpacked("musl-dev")
         triple = self.arch.row.multiarch
         wanted = re.compile(r"usr/lib/(?:[^/]*crt[1in]\.o|lib(?!c\.a)[^/]*\.a)")
@@ -140,7 +140,10 @@ class SysrootMaker:
             # relative, or it would lead out of a sysroot.
             Entry(path="usr/lib/libc.so", kind=Kind.LINK, content=f"../../lib/{self.arch.row.loader}".encode()),
         )
-        pinned = self.release.musl_package
+        return entries, version
+
+    def _musl_package(self, branch: PolicyRow, entries: tuple[Entry, ...], version: str) -> Built:
+        pinned = branch.musl_package
         description = f"musl development files (headers and crt of Debian's musl {version}, libc of musl {pinned})"
         package = self._package("musl-dev", pinned, description, depends=(f"musl={pinned}",))
         return Built(package=package, entries=entries)
@@ -156,7 +159,7 @@ class SysrootMaker:
         package = self._package("linux-headers", f"{version}-r0", "Linux kernel headers (Debian's linux-libc-dev)")
         return Built(package=package, entries=entries)
 
-    def _gcc(self) -> Built:
+    def _runtime(self) -> Built:
         debian, version = self._unpacked(f"libgcc-{GCC}-dev")
         target = f"usr/lib/gcc/{self.arch.row.triple}/{GCC}/"
         runtime = rebase(debian, f"usr/lib/gcc/{DEBIAN[self.arch].gcc}/{GCC}/", target)
@@ -164,11 +167,18 @@ class SysrootMaker:
         if self.arch is Arch.AARCH64:
             archive = next(entry for entry in kept if entry.path.endswith("/libgcc.a"))
             kept[kept.index(archive)] = self._with_getauxval(archive)
+        archive = next(entry for entry in kept if entry.path.endswith("/libgcc_eh.a"))
+        kept[kept.index(archive)] = self._unwinder(archive)
         # Nothing of libatomic is needed on these processors, yet configure scripts and rustc name it.
         kept.append(Entry(path=f"{target}libatomic.a", kind=Kind.FILE, content=EMPTY_ARCHIVE))
-        description = f"The runtime files of gcc {GCC} (Debian's libgcc-{GCC}-dev), no compiler"
-        package = self._package("gcc", f"{version}-r0", description, depends=("musl-dev",))
+        # Release 0 had no compiler.
+        package = self._package("gcc", f"{version}-r1", "gcc's runtime files", depends=("musl-dev",))
         return Built(package=package, entries=tuple(kept))
+
+    def _unwinder(self, archive: Entry) -> Entry:
+        tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")
+        maker = Runtime(lib=self.zig.parent / "lib", tools=tools, scratch=self.directory / "runtime")
+        return Entry(path=archive.path, kind=Kind.FILE, content=maker.unwinder(archive.content))
 
     def _with_getauxval(self, archive: Entry) -> Entry:
         tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")

@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +27,15 @@ from tests.lab.apk import (
     write_index,
 )
 from tests.lab.commands import LabError
-from tests.lab.debian import find_origin, parse_deb822, parse_one_line, upstream_version
-from tests.lab.packages import BUILDS, DEVELOPMENT, Linkage, Part, divide, parse_dynamic, requirements
+from tests.lab.cxx import HEADERS, ZIG_REMARK, read_headers
+from tests.lab.debian import find_orig, find_origin, parse_deb822, parse_one_line, upstream_version
+from tests.lab.make_lab import BOTH, Branches, wanted
+from tests.lab.packages import Linkage, Part, divide, parse_dynamic, requirements
+from tests.lab.recipes import BUILDS, DEVELOPMENT
+from tests.lab.store import Store
+from tests.lab.sysroot import Built
 from tests.lab.targets import DEBIAN
+from tests.lab.toolchain import WHEELS
 
 SIGNER = Signer(key_name="test.rsa.pub", sign=lambda content: b"signed " + hashlib.sha1(content).digest())
 
@@ -161,8 +169,74 @@ def test_upstream_version(name: str, version: str) -> None:
     assert upstream_version(name) == version
 
 
-def test_every_architecture_has_debian_names() -> None:
+def test_every_architecture_has_debian_names_and_a_compiler() -> None:
     assert set(DEBIAN) == set(Arch)
+    assert len({wheel.sha256 for wheel in WHEELS.values()}) == len(Arch) == len(WHEELS)
+
+
+def test_the_upstream_tarball_of_a_source_package() -> None:
+    rows = (
+        "'http://m.example/a_1-1.dsc' a_1-1.dsc 10 SHA256:00",
+        "'http://m.example/a_1.orig-docs.tar.xz' a_1.orig-docs.tar.xz 10 SHA256:11",
+        "'http://m.example/a_1.orig.tar.xz.asc' a_1.orig.tar.xz.asc 10 SHA256:22",
+        "'http://m.example/a_1.orig.tar.xz' a_1.orig.tar.xz 10 SHA256:33",
+    )
+    orig = find_orig("\n".join(rows))
+    assert (orig.uri, orig.checksum) == ("http://m.example/a_1.orig.tar.xz", "SHA256:33")
+    with pytest.raises(LabError, match=r"a_1-1\.dsc"):
+        find_orig(rows[0])
+
+
+def test_a_compilation_serves_the_branches_whose_time_is_the_same() -> None:
+    older, newer = (policy.row for policy in BOTH)
+    wide = Branches.of(Arch.S390X, BOTH)
+    assert (wide.sysroot, wide.programs, wide.headers) == (older, (older, newer), (older, newer))
+    narrow = Branches.of(Arch.ARMV7L, BOTH)
+    assert (narrow.sysroot, narrow.programs, narrow.headers) == (newer, (newer,), (older, newer))
+
+
+def test_what_is_made_by_default_is_what_the_checks_need() -> None:
+    assert wanted((), (), everything=False) == {Arch.X86_64: BOTH, Arch.AARCH64: BOTH[1:]}
+    assert wanted((Arch.I686,), BOTH[:1], everything=False) == {Arch.I686: BOTH[:1]}
+    assert wanted((), (), everything=True) == dict.fromkeys(Arch, BOTH)
+
+
+class SignedStore(Store):
+    """A store with a key that is no key."""
+
+    def signer(self) -> Signer:
+        return SIGNER
+
+
+def test_packages_of_the_same_inputs_serve_another_branch(tmp_path: Path) -> None:
+    store = SignedStore(directory=tmp_path)
+    older, newer = tmp_path / "apk" / "v3.12", tmp_path / "apk" / "v3.13"
+    store.publish("yaml", "d", [Built(package=PACKAGE, entries=ENTRIES)], "v3.13", newer)
+    assert not store.adopt("yaml", "other", "v3.12", ["v3.12", "v3.13"], older)
+    assert store.adopt("yaml", "d", "v3.12", ["v3.12", "v3.13"], older)
+    assert store.fresh("yaml-v3.12", "d")
+    assert {path.name: path.read_bytes() for path in older.iterdir()} == {
+        path.name: path.read_bytes() for path in newer.iterdir()
+    }
+
+
+def test_a_newer_package_replaces_an_older_in_file_and_index(tmp_path: Path) -> None:
+    store = SignedStore(directory=tmp_path)
+    place = tmp_path / "main"
+    store.publish("yaml", "1", [Built(package=PACKAGE, entries=ENTRIES)], "v3.13", place)
+    store.publish("yaml", "2", [Built(package=replace(PACKAGE, version="0.2.5-r1"), entries=ENTRIES)], "v3.13", place)
+    assert sorted(path.name for path in place.iterdir()) == ["APKINDEX.tar.gz", "yaml-0.2.5-r1.apk"]
+    _, index = split_streams((place / "APKINDEX.tar.gz").read_bytes())
+    assert read_members(index)["APKINDEX"].decode().count("V:") == 1
+
+
+def test_headers_include_the_site_configuration_where_zig_says_so(tmp_path: Path) -> None:
+    for name, text in (("libcxx/include/__config", f"{ZIG_REMARK}\nint x;\n"), ("libcxxabi/include/cxxabi.h", "")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    headers = {entry.path.removeprefix(HEADERS): entry.content for entry in read_headers(tmp_path)}
+    assert set(headers) == {"__config_site", "__config", "cxxabi.h"}
+    assert headers["__config"] == b"#include <__config_site>\nint x;\n"
 
 
 def test_dynamic_section_of_readelf() -> None:
