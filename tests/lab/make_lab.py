@@ -6,7 +6,7 @@ import argparse
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,16 +107,32 @@ class Lab:
         self.builder_root(apt)
         toolchain.fetch(self.store.work)
         self.store.signer()
+        done: dict[tuple[int, Arch], Future[None]] = {}
+        rows = (None, *recipes.BUILDS)
+        # The first architecture is one row ahead: the others take configure's answers from it.
+        order = sorted(
+            (index + (arch is not self.archs[0]), index, self.archs.index(arch))
+            for index in range(len(rows))
+            for arch in self.archs
+        )
         with ThreadPoolExecutor(JOBS) as pool:
-            for done in [pool.submit(self.architecture, apt, arch) for arch in self.archs]:
-                done.result()
+            for _, index, place in order:
+                arch = self.archs[place]
+                before = [done[key] for key in ((index - 1, arch), (index, self.archs[0])) if key in done]
+                done[index, arch] = pool.submit(self.architecture, apt, arch, rows[index], before)
+        for each in done.values():
+            each.result()
 
-    def architecture(self, apt: debian.Apt, arch: Arch) -> None:
-        """The repositories of one architecture."""
+    def architecture(self, apt: debian.Apt, arch: Arch, row: BuildRow | None, before: Sequence[Future[None]]) -> None:
+        """One row of one architecture's repositories after those it needs; None is what comes before all rows."""
+        for each in before:
+            each.result()
         branches = Branches.of(arch, self.wanted[arch])
-        self.sysroot(apt, arch, branches)
-        self.certificates(apt, arch, branches)
-        self.packages(arch, branches)
+        if row is not None and branches.programs:
+            self.packages(arch, branches, row)
+        elif row is None:
+            self.sysroot(apt, arch, branches)
+            self.certificates(apt, arch, branches)
 
     def bases(self) -> None:
         """The stock roots of the architectures."""
@@ -204,30 +220,27 @@ class Lab:
                 debian.make_builder_root(apt.origin, path)
                 self.store.made("builder-root", digest, [path])
 
-    def packages(self, arch: Arch, branches: Branches) -> None:
-        """The cross-built packages."""
-        zig = toolchain.fetch(self.store.work)
+    def packages(self, arch: Arch, branches: Branches, row: BuildRow) -> None:
+        """The packages of one source."""
         directory = self.store.work / arch.value
-        tools = toolchain.write_wrappers(zig, arch, directory / "sysroot", directory / "tools")
-        builder = Builder(arch=arch, tools=tools, sysroot=directory / "sysroot", directory=directory)
-        for row in recipes.BUILDS if branches.programs else ():
-            (tarball,) = (self.store.directory / "sources").glob(f"{row.source}-*")
-            description = (row.source, row.license, row.parts, row.release, row.dropped, row.needs, packages.DROPPED)
-            recipe = (inspect.getsource(row.build), inspect.getsource(packages.Workbench))
-            digest = store.digest_of(self.sysroot_digest(arch, branches), description, tarball.name, recipe)
-            self._package(builder, row, tarball, digest, branches)
-
-    def _package(self, builder: Builder, row: BuildRow, tarball: Path, digest: str, branches: Branches) -> None:
-        name, arch = f"{row.source}-{builder.arch.value}", builder.arch
-        all_branches = [store.branch_of(policy.row) for policy in BOTH]
-        built: tuple[sysroot.Built, ...] = ()
+        (tarball,) = (self.store.directory / "sources").glob(f"{row.source}-*")
+        description = (row.source, row.license, row.parts, row.release, row.dropped, row.needs, packages.DROPPED)
+        recipe = (inspect.getsource(row.build), inspect.getsource(packages.Workbench))
+        source = store.digest_of(description, tarball.name, recipe)
+        digest = store.digest_of(self.sysroot_digest(arch, branches), source)
+        name, built = f"{row.source}-{arch.value}", tuple[sysroot.Built, ...]()
         for release in branches.programs:
             branch, repository = store.branch_of(release), self.store.repository(arch, release)
             if self.store.fresh(f"{name}-{branch}", digest):
                 continue
-            if not self.store.adopt(name, digest, branch, all_branches, repository):
+            others = [store.branch_of(policy.row) for policy in BOTH]
+            if not self.store.adopt(name, digest, branch, others, repository):
                 with step(name):
-                    built = built or builder.build(row, tarball)
+                    tools = toolchain.write_wrappers(
+                        toolchain.fetch(self.store.work), arch, directory / "sysroot", directory / "tools"
+                    )
+                    builder = Builder(arch=arch, tools=tools, sysroot=directory / "sysroot", directory=directory)
+                    built = built or builder.build(row, tarball, source)
                     self.store.publish(name, digest, built, branch, repository)
 
 

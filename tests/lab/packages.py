@@ -22,6 +22,22 @@ JOBS = 2
 LDFLAGS = "-Wl,-s"
 
 
+_OF_THE_ARCHITECTURE = re.compile(
+    r"ac_cv_(?:env_|prog_|path_|host|build|target)|sizeof|alignof|endian|float|double|long|bits|size_t|ptrdiff|wint"
+    r"|_max|limit|int\d|stdint|inttypes|tool|lt_|stack|asm|time_t|cpu"
+)
+
+
+def same_everywhere(cache: str) -> str:
+    """The lines of a configure cache that hold for the same package on every root.
+
+    All roots have the same libc, the oldest of them on every 64-bit architecture; what a processor's types or a
+    toolchain's names decide is left out.
+    """
+    rows = (line for line in cache.splitlines() if re.match(r"\w+=\$\{\w+=.*\}$", line))
+    return "".join(f"{line}\n" for line in rows if not _OF_THE_ARCHITECTURE.search(line.partition("=")[0]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
     """Where one source is built for one architecture."""
@@ -32,6 +48,8 @@ class Workbench:
     stage: Path
     """What ``make install`` fills."""
     sysroot: Path
+    answers: Path
+    """What configure found out about another architecture's root."""
 
     @property
     def cflags(self) -> str:
@@ -54,6 +72,8 @@ class Workbench:
             # What pkg-config answers is of the sysroot, whose paths the compiler knows already.
             "PKG_CONFIG_LIBDIR": str(self.sysroot / "usr" / "lib" / "pkgconfig"),
             "FORCE_UNSAFE_CONFIGURE": "1",
+            # Not there for the first architecture.
+            "CONFIG_SITE": str(self.answers),
         }
 
     def at(self, directory: str) -> Workbench:
@@ -68,7 +88,13 @@ class Workbench:
         """GNU configure for a program of the root."""
         triple = self.arch.row.triple
         places = ("--prefix=/usr", "--sysconfdir=/etc", "--mandir=/usr/share/man", "--infodir=/usr/share/info")
-        self.run("./configure", "--build=x86_64-pc-linux-gnu", f"--host={triple}", *places, *options)
+        words = ("--build=x86_64-pc-linux-gnu", f"--host={triple}", "--cache-file=config.cache", *places, *options)
+        self.run("./configure", *words)
+        if not self.answers.exists():
+            self.answers.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.answers.with_name(f".{self.answers.name}.{self.arch.value}")
+            partial.write_text(same_everywhere((self.source / "config.cache").read_text()))
+            partial.replace(self.answers)
 
     def put(self, source: str, path: str) -> None:
         """Copies a file of the source into the stage."""
@@ -191,7 +217,7 @@ class Builder:
     sysroot: Path
     directory: Path
 
-    def build(self, row: BuildRow, tarball: Path) -> tuple[Built, ...]:
+    def build(self, row: BuildRow, tarball: Path, digest: str) -> tuple[Built, ...]:
         """The packages of a row; its libraries are also installed in the sysroot for rows that follow."""
         place = self.directory / "build" / row.source
         shutil.rmtree(place, ignore_errors=True)
@@ -202,7 +228,12 @@ class Builder:
             archive.extractall(place)
         (source,) = place.iterdir()
         stage = place / "stage"
-        row.build(Workbench(arch=self.arch, tools=self.tools, source=source, stage=stage, sysroot=self.sysroot))
+        # Answers of another recipe for the same source would be wrong.
+        answers = self.directory.parent / "answers" / f"{row.source}-{digest}"
+        bench = Workbench(
+            arch=self.arch, tools=self.tools, source=source, stage=stage, sysroot=self.sysroot, answers=answers
+        )
+        row.build(bench)
         version = f"{tarball.name.removeprefix(f'{row.source}-').partition('.tar')[0]}-r{row.release}"
         divided = divide(read_tree(stage), row.parts, row.dropped)
         built = tuple(self._package(row, part, version, divided[part.name], stage) for part in row.parts)

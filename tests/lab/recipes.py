@@ -118,14 +118,13 @@ def build_git(bench: Workbench) -> None:
 
 def build_curl(bench: Workbench) -> None:
     left_out = ("libpsl", "libidn2", "nghttp2", "brotli", "zstd", "librtmp", "libssh2")
+    protocols = ("dict", "gopher", "imap", "ipfs", "ldap", "mqtt", "pop3", "rtsp", "smb", "smtp", "telnet", "tftp")
     bench.configure(
         "--disable-shared",
         "--with-openssl",
         "--with-zlib",
         "--with-ca-bundle=/etc/ssl/certs/ca-certificates.crt",
-        "--disable-ldap",
-        "--disable-manual",
-        "--disable-docs",
+        *(f"--disable-{name}" for name in (*protocols, "manual", "docs", "ntlm", "websockets")),
         *(f"--without-{name}" for name in left_out),
     )
     bench.make()
