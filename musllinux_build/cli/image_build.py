@@ -23,10 +23,11 @@ from musllinux_build.cli.options import (
 )
 from musllinux_build.errors import UsageError
 from musllinux_build.images.build import Report, build_images
+from musllinux_build.images.cleaning import needed_stages, remove_stages, stale_stages
 from musllinux_build.images.foundry import State
 from musllinux_build.images.reference import DEFAULT_REGISTRY, Variant
 from musllinux_build.images.targets import chosen_targets
-from musllinux_build.images.works import Made, Order
+from musllinux_build.images.works import STAGE_LABEL, Made, Order
 
 
 @click.command("build")
@@ -69,6 +70,32 @@ def build_command(**given: Any) -> int:
             show_error(made.error)
     if report.error is not None:
         raise report.error
+    return 0
+
+
+@click.command("clean")
+@click.option("--all", "everything", is_flag=True, help="Also the stages that the next build would use.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@supply_options
+@verbosity_options
+def clean_command(**given: Any) -> int:
+    """Remove the stages of images that the lock and the shipped Dockerfiles do not need any more."""
+    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
+
+    supplies = supplies_from(given)
+    lines = progress(given["verbose"], given["quiet"])
+    with signals_as_errors():
+        engine = connect()
+        native = engine.info().arch
+        if given["everything"] or native is None:
+            needed: frozenset[str] = frozenset()
+        else:
+            needed = needed_stages(engine, native, chosen_targets(supplies.lock, (), ()), supplies, lines)
+        stale = stale_stages(engine, needed)
+        gone = stale if given["dry_run"] else remove_stages(engine, stale)
+    for info in gone:
+        click.echo(f"{info.id.removeprefix('sha256:')[:12]} {info.labels.get(STAGE_LABEL, 'image')}")
+    lines.note(f"{len(gone)} {'to be ' if given['dry_run'] else ''}removed, {len(stale) - len(gone)} still in use")
     return 0
 
 

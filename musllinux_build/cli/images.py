@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from musllinux_build.arch import Arch
-from musllinux_build.cli.image_build import build_command
+from musllinux_build.cli.image_build import build_command, clean_command
 from musllinux_build.cli.join import join_command
 from musllinux_build.cli.mirror import mirror_command, mirror_keys, package_reader
 from musllinux_build.cli.online import measured_online
@@ -40,6 +40,7 @@ def images() -> None:
 
 
 images.add_command(build_command)
+images.add_command(clean_command)
 images.add_command(mirror_command)
 images.add_command(verify_command)
 images.add_command(publish_command)
