@@ -18,9 +18,11 @@ from urllib.parse import quote
 from musllinux_build import __version__
 from musllinux_build.apkdb import ApkPackage
 from musllinux_build.arch import Arch
+from musllinux_build.images.contents import tool_groups
 from musllinux_build.images.lock import BaseRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.oci import canonical, timestamp
 from musllinux_build.images.publish import Attachment
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
@@ -51,14 +53,16 @@ def select_materials(
     sources: Sequence[SourceRow],
     packages: Iterable[ApkPackage],
     lock_digest: str,
+    variant: Variant = Variant.FULL,
 ) -> Materials:
-    """The rows of an image with these sources."""
+    """The rows of an image with these sources; a wheel of two groups is there once."""
+    wheels = [row for group in ("python", *tool_groups(variant)) for row in lock.wheel_group(group, arch)]
     return Materials(
         policy=policy,
         arch=arch,
         base=lock.base(policy.row.base, arch),
         sources=tuple(sorted(sources, key=lambda row: (row.name, row.order))),
-        wheels=lock.wheel_group("python", arch),
+        wheels=tuple({row.filename: row for row in wheels}.values()),
         packages=tuple(sorted(set(packages), key=lambda package: package.name)),
         lock_digest=lock_digest,
     )

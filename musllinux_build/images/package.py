@@ -8,12 +8,14 @@ from pathlib import Path
 from musllinux_build.apkdb import parse_packages
 from musllinux_build.arch import Arch
 from musllinux_build.errors import ImageError
+from musllinux_build.images.contents import VARIANT_LABEL
 from musllinux_build.images.describe import bill_of_materials, provenance, select_materials
 from musllinux_build.images.layers import apply_layers
 from musllinux_build.images.lock import Lock, SourceRow
 from musllinux_build.images.oci import Layout, open_saved, write_image
 from musllinux_build.images.publish import Image
 from musllinux_build.images.recipe import LIBRARIES, lock_digest
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, PYTHONS_LABEL, Engine, ImageInfo
 
@@ -44,7 +46,13 @@ def package_image(
             content = layers[found.layer].extractfile(found.info) if found is not None else None
             packages = parse_packages(content.read()) if content is not None else ()
     materials = select_materials(
-        lock, policy, arch, sources=_sources(lock, info), packages=packages, lock_digest=lock_digest(lock)
+        lock,
+        policy,
+        arch,
+        sources=_sources(lock, info),
+        packages=packages,
+        lock_digest=lock_digest(lock),
+        variant=Variant(info.labels.get(VARIANT_LABEL, Variant.FULL.value)),
     )
     documents = (bill_of_materials(materials, lock.clock), provenance(materials, manifest.digest, builder))
     return Image(policy=policy, arch=arch, layout=layout, manifest=manifest, attachments=documents)
@@ -62,7 +70,8 @@ def _check(info: ImageInfo, reference: str, arch: Arch, lock: Lock) -> None:
 
 
 def _sources(lock: Lock, info: ImageInfo) -> list[SourceRow]:
-    versions = info.labels.get(PYTHONS_LABEL, "").split(",")
+    # A free-threaded build, 3.14.1t, is made from the source of its version.
+    versions = [version.removesuffix("t") for version in info.labels.get(PYTHONS_LABEL, "").split(",")]
     pythons = [row for row in lock.sources if row.name == "cpython" and row.version in versions]
     libraries = [row for name in LIBRARIES if (row := lock.newest(name)) is not None]
     return [*pythons, *libraries]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from musllinux_build.apkdb import parse_packages
 from musllinux_build.arch import Arch
 from musllinux_build.images.describe import Materials, bill_of_materials, provenance, select_materials
 from musllinux_build.images.lock import BaseRow, Lock, SourceRow, WheelRow
+from musllinux_build.images.reference import Variant
 from musllinux_build.policy import Policy
 
 INSTALLED = (
@@ -51,6 +53,20 @@ def test_every_component_is_named_and_reached() -> None:
     reached = next(one["dependsOn"] for one in document["dependencies"] if one["ref"] == root)
     assert set(reached) == {one["bom-ref"] for one in document["components"]}
     assert "pkg:apk/alpine/musl@1.2.2-r1?arch=aarch64&distro=alpine-3.13" in reached
+
+
+def test_a_slim_image_has_the_tools_and_each_wheel_once() -> None:
+    wheels = (
+        LOCK.wheels[0],
+        replace(LOCK.wheels[0], group="tools"),
+        WheelRow(group="tools", name="click", version="8", filename="click.whl", sha256="d" * 64),
+        WheelRow(group="extra", name="uv", version="1", filename="uv.whl", sha256="e" * 64, arch=Arch.AARCH64),
+    )
+    chosen: dict[str, Any] = {"sources": [CPYTHON], "packages": (), "lock_digest": "0123"}
+    lock, target = replace(LOCK, wheels=wheels), (Policy.MUSLLINUX_1_2, Arch.AARCH64)
+    assert [row.name for row in select_materials(lock, *target, **chosen).wheels] == ["pip", "click", "uv"]
+    slim = select_materials(lock, *target, **chosen, variant=Variant.SLIM)
+    assert [row.name for row in slim.wheels] == ["pip", "click"]
 
 
 def test_provenance_names_every_download_with_its_hash() -> None:
