@@ -154,6 +154,20 @@ INTERPRETERS = (
 
 BEHAVIOUR = (
     Row(
+        id="X4",
+        level=SHOULD,
+        claim="the tools that are there start",
+        script="""
+            started=""
+            for command in pipx cmake swig abi3audit uv musllinux-build; do
+                command -v $command >/dev/null || continue
+                case $command in swig) option=-version ;; *) option=--version ;; esac
+                said=$($command $option 2>&1) || { echo "$command: $said"; exit 1; }
+                started="$started $command"
+            done
+            echo "$started"; [ -n "$started" ]""",
+    ),
+    Row(
         id="X6.tar",
         level=MUST,
         claim="tar is GNU's and knows --no-same-owner",
