@@ -64,6 +64,8 @@ def absent_rows(absent: Mapping[str, str]) -> Mapping[str, str]:
 def read_absent(path: Path | None) -> Mapping[str, str]:
     """The table ``[absent]`` of a file: package, row or ``module.NAME`` to reason; nothing without a file.
 
+    The platform tag of an image stands for all of its packages: the mirror is not meant for it.
+
     Raises:
         UsageError: the file is no such table.
     """

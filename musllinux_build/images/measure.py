@@ -108,7 +108,8 @@ def _measured_packages(
         branch = apk_branch(row.policy.row.base)
         index = packages[branch, row.arch]
         names = [request.partition("=")[0] for request in requests]
-        names = [name for name in names if name in index or name not in absent]
+        unmade = row.policy.platform_tag(row.arch) in absent
+        names = [name for name in names if name in index or not (unmade or name in absent)]
         missing.extend(f"{branch}/{row.arch.row.apk}: {name}" for name in names if name not in index)
         return tuple(f"{name}={index.get(name, '')}" for name in names)
 

@@ -173,5 +173,13 @@ def test_packages_that_a_mirror_lacks() -> None:
     assert caught.value.details == "v3.13/x86_64: bash"
 
 
+@pytest.mark.parametrize("name", ["bash", "musllinux_1_2_x86_64"])
+def test_packages_that_a_mirror_may_lack(name: str) -> None:
+    index = {("v3.13", Arch.X86_64): {"gcc": "12-r0"}}
+    assert measure(LOCK, Holdings(packages=index, absent=[name])).apks[0].image == ("gcc=12-r0",)
+    with pytest.raises(UsageError):
+        measure(LOCK, Holdings(packages=index, absent=["musllinux_1_1_x86_64"]))
+
+
 def test_apkindex() -> None:
     assert parse_apkindex("C:Q1x\nP:bash\nV:5-r0\n\nV:9\n\nP:gcc\nV:1-r0\n") == {"bash": "5-r0", "gcc": "1-r0"}
