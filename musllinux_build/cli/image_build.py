@@ -108,7 +108,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def report_json(report: Report, order: Order) -> Mapping[str, Any]:
-    """The run as data; docs/images.md describes it."""
+    """The run as data; docs/building.md describes it."""
     return {
         "schema": 1,
         "jobs": order.jobs,
