@@ -49,11 +49,8 @@ def _explained(doing: str) -> Iterator[None]:
         text = str(getattr(error, "explanation", None) or error)
         if NO_SPACE.search(text) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
             raise disk_full(doing, text) from error
-        raise EngineError(
-            f"the container engine failed while {doing}",
-            details=text,
-            resolution="Run: musllinux-build doctor",
-        ) from error
+        resolution = "Run: musllinux-build doctor"
+        raise EngineError(f"the container engine failed while {doing}", details=text, resolution=resolution) from error
 
 
 def stored_credentials(host: str) -> tuple[str, str] | None:
@@ -315,13 +312,8 @@ class DockerEngine:
         repository, name = split_reference(tag)
         with _explained(f"keeping a container as {tag}"):
             base = self._api.inspect_image(self._api.inspect_container(container)["Image"])["Config"]
-            config = {
-                "Labels": {**(base.get("Labels") or {}), **labels},
-                "Entrypoint": base.get("Entrypoint"),
-                "Cmd": base.get("Cmd"),
-                "Env": base.get("Env"),
-                "WorkingDir": base.get("WorkingDir") or "",
-            }
+            config = {key: base.get(key) for key in ("Entrypoint", "Cmd", "Env")}
+            config |= {"Labels": {**(base.get("Labels") or {}), **labels}, "WorkingDir": base.get("WorkingDir") or ""}
             self._api.commit(container, repository=repository, tag=name, conf=config)
         found = self.image(tag)
         if found is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from musllinux_build.apkdb import parse_packages
+from musllinux_build.apkdb import ApkPackage, parse_packages
 from musllinux_build.arch import Arch
 from musllinux_build.errors import ImageError
 from musllinux_build.images.contents import VARIANT_LABEL
 from musllinux_build.images.describe import bill_of_materials, provenance, select_materials
+from musllinux_build.images.ingredients import locked_package
 from musllinux_build.images.layers import apply_layers
 from musllinux_build.images.lock import Lock, SourceRow
 from musllinux_build.images.oci import Layout, open_saved, write_image
@@ -45,6 +47,7 @@ def package_image(
             found = apply_layers(layers).get(INSTALLED)
             content = layers[found.layer].extractfile(found.info) if found is not None else None
             packages = parse_packages(content.read()) if content is not None else ()
+    check_installed(packages, lock, policy, arch)
     materials = select_materials(
         lock,
         policy,
@@ -56,6 +59,27 @@ def package_image(
     )
     documents = (bill_of_materials(materials, lock.clock), provenance(materials, manifest.digest, builder))
     return Image(policy=policy, arch=arch, layout=layout, manifest=manifest, attachments=documents)
+
+
+def check_installed(packages: Iterable[ApkPackage], lock: Lock, policy: Policy, arch: Arch) -> None:
+    """Refuse an image that holds other versions of packages than the lock was measured with.
+
+    Raises:
+        ImageError: it does.
+    """
+    closure = next((row.closure for row in lock.apks if (row.policy, row.arch) == (policy, arch)), ())
+    locked = {one.name: one.version for one in map(locked_package, closure)}
+    others = [
+        f"{one.name}: {one.version}, the lock has {locked[one.name]}"
+        for one in packages
+        if locked.get(one.name, one.version) != one.version
+    ]
+    if others:
+        raise ImageError(
+            f"{policy.platform_tag(arch)} holds other packages than the lock",
+            details="\n".join(sorted(others)),
+            resolution="Measure the lock again (images lock --update), and build it.",
+        )
 
 
 def _check(info: ImageInfo, reference: str, arch: Arch, lock: Lock) -> None:

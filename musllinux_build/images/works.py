@@ -20,7 +20,7 @@ from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, Engine, ImageInfo, Progress
 from musllinux_build.python import PythonTag
-from musllinux_build.shipped import shipped, tool_files
+from musllinux_build.shipped import tool_files
 from musllinux_build.toolchain import ensure_toolchain_image, toolchain_image_tag
 
 STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
@@ -103,6 +103,7 @@ class Drawing:
     works: dict[str, Work] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     hashes: dict[Path, str] = field(default_factory=dict)
+    copies: dict[Path, Path] = field(default_factory=dict)
 
     def draw(self, targets: Sequence[tuple[Policy, Arch]]) -> list[Made]:
         """The images with the keys of their stages; one that cannot be planned has its error."""
@@ -128,9 +129,9 @@ class Drawing:
             last = stage is recipe.stages[-1]
             labels = recipe.labels if last else {LABEL: "stage", STAGE_LABEL: stage.name}
             packages = package_files(supplies, recipe) if stage.apk else {}
-            ours = {**(tool_files() if stage.tool else {}), **self._written(stage.texts)}
-            files = {**shipped_files(stage.dockerfile), **packages, **ours}
-            args = self._args(stage, bases, keys)
+            ours = {**shipped_files(stage.dockerfile), **(tool_files() if stage.tool else {})}
+            files = {**self._kept(ours), **packages, **self._written(stage.texts)}
+            args = self._args(stage, files[stage.dockerfile], bases, keys)
             key = f"{STAGE_REPOSITORY}:{self._key(stage, files, args, labels if last else {})}"
             keys[stage.name] = key
             self.works[key] = Work(stage=stage, labels=labels, files=files, args=args)
@@ -160,12 +161,22 @@ class Drawing:
             files[path].write_text(text, encoding="utf-8")
         return files
 
-    def _args(self, stage: StageRecipe, bases: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    def _kept(self, files: Mapping[str, Path]) -> dict[str, Path]:
+        """Copies of files that somebody may edit while the run goes on: what is built is what its key says."""
+        for path in files.values():
+            if path not in self.copies:
+                self.copies[path] = self.scratch / f"copy-{len(self.copies)}"
+                self.copies[path].write_bytes(path.read_bytes())
+        return {name: self.copies[path] for name, path in files.items()}
+
+    def _args(
+        self, stage: StageRecipe, dockerfile: Path, bases: Mapping[str, str], keys: Mapping[str, str]
+    ) -> dict[str, str]:
         args = {**stage.args, **{name: bases[name] for name in stage.bases}}
         args |= {name: keys[need] for name, need in stage.needs.items()}
         if stage.apk:
             args["APK_MIRROR"] = "" if self.supplies.apk_directory() is not None else self.supplies.apk_mirror or ""
-        declared = declared_arguments((shipped("dockerfiles") / stage.dockerfile).read_text(encoding="utf-8"))
+        declared = declared_arguments(dockerfile.read_text(encoding="utf-8"))
         return {name: value for name, value in args.items() if name in declared}
 
     def targeted(self) -> frozenset[str]:

@@ -23,7 +23,7 @@ from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, Sourc
 from musllinux_build.images.recipe import LIBRARIES, Interpreter, plan_image
 from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
-from musllinux_build.images.works import STAGE_LABEL, STAGE_REPOSITORY, Order, find_python
+from musllinux_build.images.works import STAGE_LABEL, STAGE_REPOSITORY, Drawing, Order, find_python
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, BuildSpec, EngineInfo, ImageInfo
 from musllinux_build.toolchain import toolchain_image_tag
@@ -406,6 +406,23 @@ def test_without_the_cache_everything_is_built_again_and_once(engine: Engine, tw
     again = engine.specs[first:]
     assert len(again) == 20
     assert all(spec.no_cache for spec in again)
+
+
+def test_what_is_edited_during_a_run_is_built_as_it_was_planned(supplies: Supplies, tmp_path: Path) -> None:
+    edited = tmp_path / "script"
+    edited.write_text("before")
+    drawing = Drawing(
+        engine=Engine(),
+        native=Arch.X86_64,
+        supplies=supplies,
+        progress=ListProgress(),
+        order=Order(),
+        scratch=tmp_path / "wheels",
+    )
+    kept = drawing._kept({"a": edited})
+    edited.write_text("after")
+    assert drawing._kept({"b": edited})["b"] == kept["a"]
+    assert kept["a"].read_text() == "before"
 
 
 def test_what_another_run_built_is_only_called_by_its_name(engine: Engine, two: Supplies) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from musllinux_build.apkdb import ApkPackage
 from musllinux_build.arch import Arch
 from musllinux_build.cli.mirror import _joined, alpine_address, mirror_keys, package_reader
 from musllinux_build.errors import FetchError, ImageError, UsageError
@@ -18,6 +19,7 @@ from musllinux_build.images.fetching import NoFetch
 from musllinux_build.images.ingredients import package_files
 from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow, format_lock
 from musllinux_build.images.mirror import Mirror, measure_closures, open_repositories, read_root, write_file
+from musllinux_build.images.package import check_installed
 from musllinux_build.images.recipe import LIBRARIES
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.works import Order, plan_target
@@ -178,6 +180,18 @@ def test_a_mirror_that_moved_since_the_lock_was_measured(run: Run) -> None:
     moved = replace(lock, apks=(replace(lock.apks[0], closure=other),))
     with pytest.raises(FetchError, match="is not the one that the lock knows of musllinux_1_2_x86_64"):
         run.fill(supplies=replace(run.lab, lock=moved))
+
+
+def test_an_image_with_other_packages_than_the_lock_is_not_published(run: Run) -> None:
+    def installed(version: str) -> ApkPackage:
+        return ApkPackage(name="gcc", version=version, arch="x86_64", origin="gcc", license="")
+
+    lock = run.fill()
+    check_installed([installed("1-r0"), replace(installed("9-r9"), name="busybox")], lock, *TARGET)
+    check_installed([installed("2-r0")], Lock(), *TARGET)
+    with pytest.raises(ImageError, match="musllinux_1_2_x86_64 holds other packages than the lock") as caught:
+        check_installed([installed("2-r0")], lock, *TARGET)
+    assert caught.value.details == "gcc: 2-r0, the lock has 1-r0"
 
 
 def test_closures_are_measured_where_base_and_index_are(lab: Supplies) -> None:
