@@ -9,4 +9,6 @@ COPY tool/ /tool/
 COPY contents/ /contents/
 COPY scripts/manylinux-interpreters scripts/install_tools.py /scripts/
 ARG CPYTHON_VERSION
-RUN PYTHONPYCACHEPREFIX=/tmp/pycache /opt/build-python/bin/python3 /scripts/install_tools.py "${CPYTHON_VERSION}"
+# Without a seed sets would be written in another order each time.
+RUN PYTHONHASHSEED=0 PYTHONPYCACHEPREFIX=/tmp/pycache \
+    /opt/build-python/bin/python3 /scripts/install_tools.py "${CPYTHON_VERSION}"
