@@ -31,6 +31,7 @@ from musllinux_build.images.works import STAGE_LABEL, Made, Order
 
 
 @click.command("build")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @option("--policy", multiple=True, help="musllinux_1_2 (default: all that the lock has). Repeatable.")
 @option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
 @option("--python", multiple=True, help="3.13, 3.13.5 or 3.14t (default: all). Repeatable.")
@@ -44,12 +45,15 @@ from musllinux_build.images.works import STAGE_LABEL, Made, Order
 @supply_options
 @verbosity_options
 def build_command(**given: Any) -> int:
-    """Build images: stages that several need once, what is there already not at all, the rest in parallel."""
+    """Build each IMAGE, such as musllinux_1_2_s390x, or all that the options leave.
+
+    Stages that several need are built once, what is there already not at all, the rest in parallel.
+    """
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
 
     supplies = supplies_from(given)
     lines = progress(given["verbose"], given["quiet"])
-    targets = chosen_targets(supplies.lock, given["policy"], given["arch"])
+    targets = chosen_targets(supplies.lock, given["policy"], given["arch"], given["images"])
     order = Order(
         pythons=given["python"],
         registry=given["registry"],

@@ -10,26 +10,31 @@ from musllinux_build.images.lock import Lock
 from musllinux_build.policy import Policy, known_policies
 
 
-def chosen_targets(lock: Lock, policies: Sequence[str], archs: Sequence[str]) -> list[tuple[Policy, Arch]]:
-    """What the lock has packages for, as far as it is asked for.
+def chosen_targets(
+    lock: Lock, policies: Sequence[str], archs: Sequence[str], images: Sequence[str] = ()
+) -> list[tuple[Policy, Arch]]:
+    """What the lock has packages for, as far as it is asked for; ``images`` are tags such as musllinux_1_2_s390x.
 
     Raises:
-        UsageError: a name is not known, or nothing is left.
+        UsageError: a name is not known, an image of these names is not in the lock, or nothing is left.
     """
+    there = [(row.policy, row.arch) for row in lock.apks]
+    tags = [policy.platform_tag(arch) for policy, arch in there]
     for words, known in (
+        (images, tags),
         (policies, [policy.value for policy in known_policies()]),
         (archs, [arch.value for arch in Arch]),
     ):
         for word in words:
             if word not in known:
                 raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
-    there = [(row.policy, row.arch) for row in lock.apks]
     chosen = [
         (policy, arch)
-        for policy, arch in there
-        if (not policies or policy.value in policies) and (not archs or arch.value in archs)
+        for (policy, arch), tag in zip(there, tags, strict=True)
+        if (not policies or policy.value in policies)
+        and (not archs or arch.value in archs)
+        and (not images or tag in images)
     ]
     if not chosen:
-        known_tags = ", ".join(policy.platform_tag(arch) for policy, arch in there)
-        raise UsageError("the lock has no packages for what is asked", resolution=f"It has {known_tags}.")
+        raise UsageError("the lock has no packages for what is asked", resolution=f"It has {', '.join(tags)}.")
     return chosen

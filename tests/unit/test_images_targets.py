@@ -1,0 +1,35 @@
+"""Which images a command means."""
+
+from __future__ import annotations
+
+import pytest
+
+from musllinux_build.arch import Arch
+from musllinux_build.errors import UsageError
+from musllinux_build.images.supplies import read_lock
+from musllinux_build.images.targets import chosen_targets
+from musllinux_build.policy import Policy
+from musllinux_build.shipped import shipped
+
+LOCK = read_lock(shipped("dockerfiles") / "lock.toml")
+
+
+def test_by_name_what_no_policy_times_architecture_is() -> None:
+    names = ("musllinux_1_2_aarch64", "musllinux_1_1_x86_64", "musllinux_1_2_x86_64")
+    assert sorted(chosen_targets(LOCK, (), (), names), key=str) == [
+        (Policy.MUSLLINUX_1_1, Arch.X86_64),
+        (Policy.MUSLLINUX_1_2, Arch.AARCH64),
+        (Policy.MUSLLINUX_1_2, Arch.X86_64),
+    ]
+    assert chosen_targets(LOCK, (), ("aarch64",), names) == [(Policy.MUSLLINUX_1_2, Arch.AARCH64)]
+
+
+def test_a_name_that_is_none() -> None:
+    with pytest.raises(UsageError, match="musllinux_1_2_x86-64") as caught:
+        chosen_targets(LOCK, (), (), ("musllinux_1_2_x86-64",))
+    assert "musllinux_1_2_x86_64" in (caught.value.resolution or "")
+
+
+def test_names_and_options_that_leave_nothing() -> None:
+    with pytest.raises(UsageError, match="no packages"):
+        chosen_targets(LOCK, (), ("s390x",), ("musllinux_1_2_x86_64",))
