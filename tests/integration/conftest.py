@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+
 BESIDE = Path(sys.executable).parent
+IMAGES = ("musllinux_1_1_x86_64", "musllinux_1_2_x86_64", "musllinux_1_2_aarch64")
+"""What a change is tried with; all of them are the business of the night."""
+PYTHONS = ("3.9", "3.13")
+ABSENT = ROOT / "tests" / "lab" / "absent.toml"
+BUILD_IMAGES = ("images", "build", "-j", "2", *(word for python in PYTHONS for word in ("--python", python)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,15 @@ def tool() -> Tool:
         return ran
 
     return run
+
+
+@pytest.fixture(scope="session")
+def images(tool: Tool) -> Mapping[str, str]:
+    """The images of a change by their tags, from scratch or as they were left; as one graph."""
+    built = tool(*BUILD_IMAGES, *IMAGES, "--json")
+    assert built.status == 0, built.everything
+    rows = json.loads(built.out)["images"]
+    return {f"{row['policy']}_{row['arch']}": row["image"] for row in rows}
 
 
 @pytest.fixture(scope="session")

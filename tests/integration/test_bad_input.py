@@ -14,7 +14,7 @@ import pytest
 from musllinux_build.adapters.docker_sdk import DockerEngine
 from musllinux_build.builds.session import RUN_LABEL
 from tests.conftest import NEEDED
-from tests.integration.conftest import BESIDE, Tool
+from tests.integration.conftest import ABSENT, BESIDE, Tool
 
 SETUP = "from setuptools import Extension, setup\nsetup(name='x', version='1', ext_modules=[Extension('x', ['x.c'])])\n"
 MODULE = """
@@ -67,7 +67,7 @@ def test_a_wheel_that_is_none(tool: Tool, tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.usefixtures("docker", "no_leftovers")
+@pytest.mark.usefixtures("docker", "images", "no_leftovers")
 class TestOnTheEngine:
     @pytest.fixture
     def output(self, tmp_path: Path) -> Iterator[Path]:
@@ -130,7 +130,7 @@ class TestOnTheEngine:
             (wrong / "bases" / path.name).symlink_to(source.resolve())
         lock = tool(
             *("images", "lock", "--update", "--lock", wrong / "lock.toml", "--base-archives", wrong / "bases"),
-            *("--sources", wrong / "sources", "--apk-mirror", wrong / "apk"),
+            *("--sources", wrong / "sources", "--apk-mirror", wrong / "apk", "--absent", ABSENT),
         )
         assert lock.status == 0, lock.everything
         ran = tool(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,12 @@ import pytest
 from musllinux_build.adapters.docker_sdk import connect
 from musllinux_build.arch import Arch
 from musllinux_build.images.bases import ensure_base
-from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from tests.fakes import ListProgress
-from tests.integration.conftest import Tool
+from tests.integration.conftest import ABSENT, IMAGES, PYTHONS, Tool
 
 pytestmark = pytest.mark.engine
-LAB = Path(__file__).parents[1] / "lab"
 
 
 def rows(said: str) -> dict[str, str]:
@@ -37,9 +36,12 @@ def test_a_stock_alpine_is_told_what_it_lacks(tool: Tool) -> None:
     assert {found[id_] for id_ in ("E1", "E8", "C1", "F3", "M3", "X5.auditwheel", "X1.list", "B2", "B4")} == {"fail"}
 
 
-def test_our_image_keeps_its_promises(tool: Tool) -> None:
-    ref = image_reference(DEFAULT_REGISTRY, Policy.MUSLLINUX_1_2, Arch.X86_64)
-    ran = tool("images", "verify", ref, "--absent", LAB / "absent.toml", "--json")
+@pytest.mark.parametrize("tag", IMAGES)
+def test_our_image_keeps_its_promises(tag: str, images: Mapping[str, str], tool: Tool) -> None:
+    ran = tool("images", "verify", images[tag], "--absent", ABSENT, "--json")
     failed = {row["id"]: row["evidence"] for row in json.loads(ran.out)["rows"] if row["status"] == "fail"}
     assert failed == {}
     assert ran.status == 0
+    # The extension that is compiled and loaded, with each of its interpreters.
+    tags = [f"cp{python.replace('.', '')}" for python in PYTHONS]
+    assert {f"B1.{tag}-{tag}" for tag in tags} <= set(rows(ran.out))

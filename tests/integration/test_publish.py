@@ -82,30 +82,37 @@ def test_two_machines_push_and_a_third_joins(registry: str, tool: Tool, tmp_path
     assert "0 of " in tool("images", "join", *files, *options).err
 
 
+@pytest.mark.usefixtures("images")
 def test_published_images_are_pulled_by_their_index(
-    registry: str, tool: Tool, docker: DockerEngine, offline: Path | None, tmp_path: Path
+    registry: str, tool: Tool, docker: DockerEngine, tmp_path: Path
 ) -> None:
-    made = tool("images", "build", "--arch", "x86_64", "--policy", "musllinux_1_2")
-    assert made.status == 0, made.everything
-    where, layout = f"{registry}/pulled", tmp_path / "layout"
-    options = ["--plain-http", "--allow-unmeasured", "--arch", "x86_64", "--policy", "musllinux_1_2"]
-    options += ["--registry", where, "--tag", "t1", "--layout", str(layout)]
+    where, layout, archs = f"{registry}/pulled", tmp_path / "layout", (Arch.X86_64, Arch.AARCH64)
+    options = ["--plain-http", "--allow-unmeasured", "--policy", "musllinux_1_2"]
+    options += [word for arch in archs for word in ("--arch", arch.value)]
+    options += ["--registry", where, "--tag", "t1", "--layout", str(layout), "--sign", "never"]
     planned = tool("images", "publish", *options, "--dry-run")
-    assert (planned.status, planned.out.count("tag t1")) == (0, 2), planned.everything
+    assert (planned.status, planned.out.count("tag t1")) == (0, 3), planned.everything
     sent = tool("images", "publish", *options)
     assert sent.status == 0, sent.everything
-    (manifest,) = json.loads((layout / "index.json").read_bytes())["manifests"]
-    config = Layout(root=layout).read_json(manifest["digest"])["config"]["digest"]
-    for name in (f"{where}/musllinux_1_2:t1", f"{where}/musllinux_1_2_x86_64:t1"):
-        try:
-            pulled = docker.pull(name, Arch.X86_64.oci_platform)
-            assert (pulled.id, pulled.entrypoint) == (config, ("manylinux-entrypoint",))
-        finally:
-            docker.remove_image(name)
+    manifests = json.loads((layout / "index.json").read_bytes())["manifests"]
+    assert len(manifests) == len(archs)
+    configs = {
+        arch: Layout(root=layout).read_json(one["digest"])["config"]["digest"]
+        for arch in archs
+        for one in manifests
+        if one["platform"]["architecture"] == arch.row.oci_architecture
+    }
+    for arch in archs:
+        for name in (f"{where}/musllinux_1_2:t1", f"{where}/musllinux_1_2_{arch.value}:t1"):
+            try:
+                pulled = docker.pull(name, arch.oci_platform)
+                assert (pulled.id, pulled.arch, pulled.entrypoint) == (configs[arch], arch, ("manylinux-entrypoint",))
+            finally:
+                docker.remove_image(name)
     again = tool("images", "publish", *options, "-v")
     assert again.status == 0, again.everything
     assert (layout / "index.json").read_bytes() == canonical(
-        {"manifests": [manifest], "mediaType": INDEX, "schemaVersion": 2}
+        {"manifests": manifests, "mediaType": INDEX, "schemaVersion": 2}
     )
 
 

@@ -1,13 +1,13 @@
 """The native compiler on a real engine: in containers of its own and of a foreign architecture.
 
-Needs, on the engine, the build image of musllinux_1_2 for each architecture below, and pip's index for the wheel.
+Needs pip's index for the wheel.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from musllinux_build.adapters.docker_sdk import DockerEngine
 from musllinux_build.adapters.fetch import fetch_wheel
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
-from musllinux_build.ports import LABEL, ContainerSpec, Engine
+from musllinux_build.ports import ContainerSpec, Engine
 from musllinux_build.shipped import shipped
 from musllinux_build.toolchain import (
     ENGINES,
@@ -104,10 +104,12 @@ def volume(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 @pytest.fixture(scope="module", params=[Arch.X86_64, Arch.AARCH64], ids=lambda arch: arch.value)
-def shop(request: pytest.FixtureRequest, docker: DockerEngine, volume: str) -> Iterator[Shop]:
+def shop(
+    request: pytest.FixtureRequest, docker: DockerEngine, images: Mapping[str, str], volume: str
+) -> Iterator[Shop]:
     arch = Arch(request.param)
     spec = ContainerSpec(
-        image=_build_image(docker, arch),
+        image=images[f"musllinux_1_2_{arch.value}"],
         platform=arch.oci_platform,
         purpose="test",
         volumes={volume: TOOLCHAIN_MOUNT},
@@ -138,14 +140,6 @@ def _pinned_wheel(arch: Arch) -> tuple[str, str]:
         if re.match(rf"ziglang-.*_{arch.value}\.whl", filename):
             return filename, str(row["sha256"])
     pytest.fail(f"the lock has no ziglang wheel for {arch.value}")
-
-
-def _build_image(engine: Engine, arch: Arch) -> str:
-    for identity in engine.images(f"{LABEL}=image"):
-        found = engine.image(identity)
-        if found is not None and found.arch is arch and "musllinux_1_2" in found.labels.values():
-            return identity
-    pytest.fail(f"no build image of musllinux_1_2 for {arch.value} on the engine")
 
 
 def test_the_compiler_answers_as_alpine_s(shop: Shop) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from musllinux_build.adapters.docker_sdk import DockerEngine
 from tests.conftest import ROOT
-from tests.integration.conftest import Tool
+from tests.integration.conftest import BUILD_IMAGES, Tool
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker", "no_leftovers")]
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker", "images", "no_leftovers")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ PYYAML = Sample(
     test="import yaml; assert yaml.load('a: [1]', Loader=yaml.CSafeLoader) == {'a': [1]}",
 )
 SAMPLES = [MARKUPSAFE, CFFI, PSUTIL, PYYAML]
+TAGS = ("musllinux_1_2_x86_64", "musllinux_1_2_aarch64")
 OUTSIDE = "localhost/outside"
 """A name for images that nothing else uses."""
 
@@ -108,12 +109,11 @@ def installed(tool: Tool, docker: DockerEngine, tmp_path_factory: pytest.TempPat
     subprocess.run([sys.executable, "-m", "venv", str(place / "env")], check=True)
     program = place / "env" / "bin" / "musllinux-build"
     subprocess.run([program.parent / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True)
-    archs = ("--arch", "x86_64", "--arch", "aarch64")
-    built = tool("images", "build", *archs, "--registry", OUTSIDE, program=program, cwd=place)
+    built = tool(*BUILD_IMAGES, *TAGS, "--registry", OUTSIDE, program=program, cwd=place)
     assert built.status == 0, built.everything
     yield program
-    for arch in ("x86_64", "aarch64"):
-        docker.remove_image(f"{OUTSIDE}/musllinux_1_2_{arch}")
+    for tag in TAGS:
+        docker.remove_image(f"{OUTSIDE}/{tag}")
 
 
 @pytest.mark.parametrize("sample", SAMPLES[:3], ids=lambda sample: sample.requirement.partition("=")[0])
@@ -144,13 +144,13 @@ def test_a_version_from_tags_and_one_wheel_for_every_python(tool: Tool, tmp_path
     source.mkdir()
     (source / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["setuptools>=80", "setuptools-scm"]\nbuild-backend = "setuptools.build_meta"\n'
-        '[project]\nname = "scmdemo"\ndynamic = ["version"]\nrequires-python = ">=3.11"\n[tool.setuptools_scm]\n'
+        '[project]\nname = "scmdemo"\ndynamic = ["version"]\nrequires-python = ">=3.9"\n[tool.setuptools_scm]\n'
     )
     (source / "setup.py").write_text(
         "from setuptools import Extension, setup\n"
-        "limited = [('Py_LIMITED_API', '0x030B0000')]\n"
+        "limited = [('Py_LIMITED_API', '0x03090000')]\n"
         "module = Extension('scmdemo', ['x.c'], define_macros=limited, py_limited_api=True)\n"
-        "setup(ext_modules=[module], options={'bdist_wheel': {'py_limited_api': 'cp311'}})\n"
+        "setup(ext_modules=[module], options={'bdist_wheel': {'py_limited_api': 'cp39'}})\n"
     )
     (source / "x.c").write_text(
         '#include <Python.h>\nstatic struct PyModuleDef d = {PyModuleDef_HEAD_INIT, "scmdemo", 0, -1, 0};\n'
@@ -162,5 +162,5 @@ def test_a_version_from_tags_and_one_wheel_for_every_python(tool: Tool, tmp_path
     ran = tool(source, "--output", tmp_path / "out", "--json")
     assert ran.status == 0, ran.everything
     names = {Path(row["wheel"]).name for row in json.loads(ran.out)["wheels"]}
-    assert names == {"scmdemo-1.2.3-cp311-abi3-musllinux_1_2_x86_64.whl"}
+    assert names == {"scmdemo-1.2.3-cp39-abi3-musllinux_1_2_x86_64.whl"}
     assert all(row["proven"] == ["3.13.12", "3.20.3"] for row in json.loads(ran.out)["wheels"])
