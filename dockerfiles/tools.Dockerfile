@@ -10,5 +10,5 @@ COPY contents/ /contents/
 COPY scripts/manylinux-interpreters scripts/install_tools.py /scripts/
 ARG CPYTHON_VERSION
 # Without a seed sets would be written in another order each time.
-RUN PYTHONHASHSEED=0 PYTHONPYCACHEPREFIX=/tmp/pycache \
+RUN PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     /opt/build-python/bin/python3 /scripts/install_tools.py "${CPYTHON_VERSION}"

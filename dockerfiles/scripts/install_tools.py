@@ -106,6 +106,8 @@ def main() -> None:
         str(site), quiet=1, stripdir="/out", invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     ):
         raise SystemExit("some modules do not compile")
+    if not any(site.rglob("*.pyc")):
+        raise SystemExit("byte code went elsewhere")
     write_commands(site, f"/opt/_internal/cpython-{version}/bin/python{'.'.join(version.split('.')[:2])}")
     put("/usr/local/bin/manylinux-interpreters", Path("/scripts/manylinux-interpreters").read_text("utf-8"), 0o755)
     link("/usr/local/bin/musllinux-interpreters", "manylinux-interpreters")
