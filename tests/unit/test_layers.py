@@ -1,73 +1,40 @@
-"""The import rules: values know nothing, decisions know values, adapters know ports, and the command line knows all."""
+"""The tool that finds what is not reproducible finds it."""
 
 from __future__ import annotations
 
-import ast
-import functools
-from collections.abc import Iterator
+import io
+import tarfile
 from pathlib import Path
 
-import pytest
-
-PACKAGE = Path(__file__).parents[2] / "musllinux_build"
-# Programs that are sent into an image are no modules of ours.
-SENT = {"_shipped", "inside"}
-MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if not SENT & {*path.parts})
-
-# What a module outside these folders must not import: the outside world has one door each.
-DOORS = {
-    "docker": {"adapters/docker_sdk.py"},
-    "elftools": set(),
-    "subprocess": {"adapters/process.py"},
-    "rich": {"adapters/console.py", "cli/"},
-    "click": {"cli/"},
-    "urllib.request": {"adapters/fetch.py"},
-    "requests": {"adapters/docker_sdk.py", "adapters/registry.py"},
-}
-BELOW_THE_COMMAND_LINE = [name for name in MODULES if not name.startswith(("cli/", "__main__"))]
+from tests.layers import differences
 
 
-@functools.cache
-def tree(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / module).read_text())
+def layer(path: Path, files: dict[str, tuple[int, bytes]], links: dict[str, str] | None = None) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, (mode, content) in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.size = mode, len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return path
 
 
-@functools.cache
-def imports(module: str) -> tuple[str, ...]:
-    return tuple(_imports(module))
+def test_what_differs(tmp_path: Path) -> None:
+    first = layer(tmp_path / "a", {"same": (0o644, b"x"), "mode": (0o644, b""), "gone": (0o644, b"")}, {"l": "a"})
+    second = layer(tmp_path / "b", {"new": (0o644, b""), "mode": (0o600, b""), "same": (0o644, b"x")}, {"l": "b"})
+    assert differences(first, second) == [
+        "gone: only in the first",
+        "new: only in the second",
+        "l: link a b",
+        "mode: mode 644 600",
+    ]
+    assert differences(first, first) == []
 
 
-def _imports(module: str) -> Iterator[str]:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-
-
-@pytest.mark.parametrize("door", DOORS)
-def test_one_door_each(door: str) -> None:
-    users = {name for name in MODULES if any(item == door or item.startswith(f"{door}.") for item in imports(name))}
-    assert {name for name in users if not any(name.startswith(place) for place in DOORS[door])} == set()
-
-
-def test_nothing_imports_the_command_line() -> None:
-    users = {
-        name for name in BELOW_THE_COMMAND_LINE if any(item.startswith("musllinux_build.cli") for item in imports(name))
-    }
-    assert users == set()
-
-
-def test_only_the_edges_pick_adapters() -> None:
-    users = {name for name in MODULES if any(item.startswith("musllinux_build.adapters") for item in imports(name))}
-    assert {name for name in users if not name.startswith(("cli/", "adapters/", "api.py"))} == set()
-
-
-def test_no_exit_and_no_directory_change_below_the_command_line() -> None:
-    calls = {
-        (name, node.func.attr)
-        for name in BELOW_THE_COMMAND_LINE
-        for node in ast.walk(tree(name))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
-    assert {call for call in calls if call[1] in {"chdir", "_exit"}} == set()
+def test_content_of_one_size(tmp_path: Path) -> None:
+    first, second = (layer(tmp_path / word, {"f": (0o644, word.encode())}) for word in ("one", "two"))
+    (line,) = differences(first, second)
+    assert line.startswith("f: sha256 ")
