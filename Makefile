@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: bench-auditor demo test unit laws lint lint-workflows fuzz nightly survey agreement clean
+.PHONY: bench-auditor demo test unit laws lint lint-workflows fuzz nightly nightly-images survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -36,9 +36,13 @@ SEED := 1
 fuzz: $(VENV)/ready
 	$(PYTHON) -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
-# The long suites, and what they found: docs/nightly.md.
+# The long suites, and what they found: docs/nightly.md; all images, and docs/benchmarks/images.md about them.
 nightly: $(VENV)/ready
 	VENV=$(VENV) tests/nightly docs/nightly.md
+
+# The images' part of it alone.
+nightly-images: $(VENV)/ready
+	MUSLLINUX_LAB_ALL=1 $(WITH_LAB) tests/nightly-images docs/benchmarks/images.md
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(VENV)/bin/mypy
