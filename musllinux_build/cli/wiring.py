@@ -100,5 +100,5 @@ def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy
         except ImageError as error:
             lines.note(f"{ref} is not to be had from its registry: {error.details or error.brief}")
     lines.note(f"building {ref} from the shipped Dockerfile; later runs find it here")
-    order = Order(registry=config.registry or DEFAULT_REGISTRY)
+    order = Order(registry=config.registry or DEFAULT_REGISTRY, jobs=2)
     return build_image(engine, policy, arch, supplies, lines, order=order)
