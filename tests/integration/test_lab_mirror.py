@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -121,7 +122,8 @@ def _root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(lab / "apk" / branch / "main" / arch.row.apk, path / "run" / "main" / arch.row.apk)
     for key in (lab / "apk" / "keys").iterdir():
         shutil.copy(key, path / "etc" / "apk" / "keys")
-    os.mknod(path / "dev" / "null", 0o666 | 0o020000, os.makedev(1, 3))
+    for name, minor in (("null", 3), ("urandom", 9)):
+        os.mknod(path / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
     root = Root(path=path, arch=arch)
     root.sh(f"apk add --no-network --repositories-file /dev/null --repository /run/main {' '.join(PACKAGES)}")
     yield root
