@@ -24,8 +24,13 @@ ENV MUSLLINUX_BUILD_SYSROOT=/sysroot
 ARG TARGET_ARCH
 ARG TARGET_TRIPLE
 ARG OPENSSL_TARGET
+ARG CLOCK
 ENV PATH=/opt/musllinux-build/toolchain/targets/${TARGET_ARCH}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    TARGET_ARCH=${TARGET_ARCH} TARGET_TRIPLE=${TARGET_TRIPLE}
+    TARGET_ARCH=${TARGET_ARCH} TARGET_TRIPLE=${TARGET_TRIPLE} SOURCE_DATE_EPOCH=${CLOCK}
+ARG POLICY
+ARG MUSL_PACKAGE
+COPY scripts/prepare-sysroot.sh /scripts/
+RUN /scripts/prepare-sysroot.sh
 COPY sources/openssl/ /sources/
 COPY scripts/build-openssl.sh /scripts/
 RUN /scripts/build-openssl.sh
@@ -44,3 +49,21 @@ RUN /scripts/build-libffi.sh
 COPY sources/sqlite/ /sources/
 COPY scripts/build-sqlite.sh /scripts/
 RUN /scripts/build-sqlite.sh
+COPY sources/ncurses/ /sources/
+COPY scripts/build-ncurses.sh /scripts/
+RUN /scripts/build-ncurses.sh
+COPY sources/readline/ /sources/
+COPY scripts/build-readline.sh /scripts/
+RUN /scripts/build-readline.sh
+COPY sources/gdbm/ /sources/
+COPY scripts/build-gdbm.sh /scripts/
+RUN /scripts/build-gdbm.sh
+COPY sources/mpdecimal/ /sources/
+COPY scripts/build-mpdecimal.sh /scripts/
+RUN /scripts/build-mpdecimal.sh
+COPY sources/zstd/ /sources/
+COPY scripts/build-zstd.sh /scripts/
+RUN /scripts/build-zstd.sh
+COPY sources/util-linux/ /sources/
+COPY scripts/build-uuid.sh /scripts/
+RUN /scripts/build-uuid.sh

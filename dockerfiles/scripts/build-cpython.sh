@@ -25,34 +25,34 @@ ac_cv_pthread_system_supported=yes
 ac_cv_cxx_thread=no
 SITE
 
-# Until 3.11 ctypes is not configured but searched for by setup.py, which has no place to be told.
-if grep -q 'ffi_lib = None' setup.py 2>/dev/null; then
-    sed -i "s|ffi_inc = sysconfig.*|ffi_inc = '$deps/include'|; s|ffi_lib = None|ffi_lib = 'ffi'|" setup.py
-    ln -sf "$deps/lib/libffi.a" "$MUSLLINUX_BUILD_SYSROOT/usr/lib/libffi.a"
+# Until 3.11 setup.py builds the modules and looks for libraries in the builder's own directories.
+if [ -f setup.py ]; then
+    sed -i "s|^\( *\)self\.add_multiarch_paths()|\1add_dir_to_list(self.compiler.library_dirs, '$deps/lib')\n\
+\1add_dir_to_list(self.compiler.include_dirs, '$deps/include')|" setup.py
 fi
 
 # Nothing that the builder itself has installed is the target's.
 export PKG_CONFIG_LIBDIR=/nonexistent
 
+# Until 3.10 there is no option for the build python: the first of its release in PATH is taken.
+PATH=/opt/build-python/bin:$PATH
+[ "${minor#3.}" -lt 11 ] || with_build_python=--with-build-python=$build_python
+
 # --build claims musl: until 3.12 configure takes "-linux-musl" of the extension suffix from the build system's name
-# (cpython#95855). Libraries come by variables, not by -I and -L that would reach every user's extension.
+# (cpython#95855). Libraries and headers lie in the sysroot's usual directories, so no -I or -L reaches every user's
+# extension; readline alone needs to be told what it is linked with.
 # Threads get 1 MiB of stack (musl: 128 KiB) or deep recursion outside the main thread ends in SIGSEGV (cpython#148260).
 CONFIG_SITE=$PWD/config.site ./configure --prefix="$prefix" \
-    --build="$(uname -m)-build-linux-musl" --host="$TARGET_TRIPLE" --with-build-python="$build_python" \
-    ${threads:+--disable-gil} --disable-shared --with-ensurepip=no --disable-test-modules --enable-ipv6 --with-computed-gotos \
-    --with-openssl="$deps" --without-system-libmpdec \
+    --build="$(uname -m)-build-linux-musl" --host="$TARGET_TRIPLE" ${with_build_python:-} \
+    ${threads:+--disable-gil} --disable-shared --with-ensurepip=no --disable-test-modules --enable-ipv6 \
+    --with-computed-gotos --with-openssl="$deps" --with-system-libmpdec --with-dbmliborder=gdbm \
     CC=gcc CXX=g++ AR=ar RANLIB=ranlib READELF=/usr/bin/readelf \
     CFLAGS_NODIST="-O2 -g0 -DTHREAD_STACK_SIZE=0x100000 -fstack-protector-strong" \
     LDFLAGS_NODIST="-s -Wl,-z,relro,-z,now,--as-needed" \
-    ZLIB_CFLAGS="-I$deps/include" ZLIB_LIBS="-L$deps/lib -lz" \
-    BZIP2_CFLAGS="-I$deps/include" BZIP2_LIBS="-L$deps/lib -lbz2" \
-    LIBLZMA_CFLAGS="-I$deps/include" LIBLZMA_LIBS="-L$deps/lib -llzma" \
-    LIBFFI_CFLAGS="-I$deps/include" LIBFFI_LIBS="-L$deps/lib -lffi" LIBFFI_INCLUDEDIR="$deps/include" \
-    LIBSQLITE3_CFLAGS="-I$deps/include" LIBSQLITE3_LIBS="-L$deps/lib -lsqlite3"
+    LIBREADLINE_CFLAGS=" " LIBREADLINE_LIBS="-lreadline -lncursesw"
 make -j"$jobs"
 # Byte code is made below, once and natively, instead of three times by the install rule.
 sed -i 's|\$(DESTDIR)\$(LIBDEST)/compileall.py|-c pass|' Makefile
 make install DESTDIR=/out >/dev/null
 cd /
 rm -rf /usr/src/python
-

@@ -4,8 +4,8 @@
 . /scripts/component.sh
 unpack sqlite /usr/src/sqlite
 if [ ! -f sqlite3.c ]; then
-    PATH=/usr/bin:/bin ./configure CC=/usr/bin/gcc --disable-tcl --disable-readline
-    PATH=/usr/bin:/bin make sqlite3.c
+    natively ./configure CC=/usr/bin/gcc --disable-tcl --disable-readline
+    natively make sqlite3.c
 fi
 gcc -O2 -fPIC -DSQLITE_THREADSAFE=1 -DSQLITE_ENABLE_FTS3 -DSQLITE_ENABLE_FTS3_PARENTHESIS -DSQLITE_ENABLE_FTS4 \
     -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_JSON1 -DSQLITE_ENABLE_DBSTAT_VTAB \

@@ -4,5 +4,6 @@ set -eu
 mkdir -p /out
 prefix=/opt/_internal/cpython-$1${2:+-nogil}
 python=/opt/build-python/bin/python${1%.*}$2
-PYTHONPYCACHEPREFIX=/tmp/pycache "$python" /scripts/finish_cpython.py "/out$prefix"
-PYTHONPYCACHEPREFIX=/tmp/pycache "$python" /scripts/check_elf.py "/out$prefix" /sysroot
+# A fixed seed, because sets of constants are written in the order they have.
+PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 "$python" /scripts/finish_cpython.py "/out$prefix"
+PYTHONDONTWRITEBYTECODE=1 "$python" /scripts/check_elf.py "/out$prefix" /sysroot

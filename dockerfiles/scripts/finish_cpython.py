@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import compileall
 import configparser
+import multiprocessing
 import os
 import pprint
 import py_compile
@@ -18,16 +19,20 @@ import runpy
 import shlex
 import shutil
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 WHEELS = Path("/wheels")
-BUILDER_PATHS = ("/deps", "/opt/build-python", "/opt/musllinux-build", "/sysroot")
-BUILDER_ARGUMENTS = (
-    *("--with-openssl=", "--with-build-python=", "ZLIB_", "BZIP2_", "LIBLZMA_", "LIBFFI_", "LIBSQLITE3_"),
-    *("PKG_CONFIG", "CONFIG_SITE"),
-)
+SHARDS = 8
+BUILDER_PATHS = ("/opt/build-python", "/opt/musllinux-build", "/sysroot")
+BUILDER_ARGUMENTS = ("--with-openssl=", "--with-build-python=", "LIBREADLINE_", "PKG_CONFIG", "CONFIG_SITE")
+CLANG_FLAGS = ("-mno-thumb", "-mno-omit-leaf-frame-pointer")
+"""What configure asks the compiler for since 3.15 and a gcc for 32-bit ARM refuses."""
+THREADS = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 MINOR = "{}.{}".format(*sys.version_info[:2])
+VERSION = f"{MINOR}{THREADS}"
+"""What commands and directories are called after: 3.14t."""
 ENTRY_POINT = """#!{python}
 import sys
 from {module} import {function}
@@ -38,7 +43,7 @@ if __name__ == "__main__":
 
 def remove_unshipped(root: Path) -> None:
     """Test suites and libpython.a go: both are large, and an extension must not link the latter."""
-    library = root / "lib" / f"python{MINOR}"
+    library = root / "lib" / f"python{VERSION}"
     for name in (
         "test",
         "idlelib/idle_test",
@@ -59,8 +64,10 @@ def remove_unshipped(root: Path) -> None:
 
 def without_builder(value: str) -> str:
     """``value`` without options and paths that exist in the builder alone."""
-    value = re.sub(r"-[IL](/deps|/opt/build-python)\S*", "", value)
-    return re.sub(r"/opt/build-python/bin/python[\d.]*", f"python{MINOR}", value)
+    value = re.sub(r"-[IL](/sysroot|/opt/build-python)\S*", "", value)
+    if os.environ["TARGET_ARCH"] == "armv7l":
+        value = re.sub(rf"(?<!\S)({'|'.join(CLANG_FLAGS)})(?!\S)", "", value)
+    return re.sub(r"/opt/build-python/bin/python[\d.]*t?", f"python{VERSION}", value)
 
 
 def shipped_arguments(value: str) -> str:
@@ -84,11 +91,13 @@ def shipped_line(line: str) -> str:
 
 def scrub(root: Path) -> None:
     """Sysconfig's data, its Makefile and JSON say nothing of the builder; CC and CXX are plain names."""
-    library = root / "lib" / f"python{MINOR}"
+    library = root / "lib" / f"python{VERSION}"
     for data in library.glob("_sysconfigdata_*.py"):
         found = runpy.run_path(str(data))["build_time_vars"]
         clean = {key: shipped_value(key, value) for key, value in found.items()}
-        for key, wanted in (("CC", "gcc"), ("CXX", "g++"), ("LDSHARED", "gcc -shared")):
+        # Since 3.15 the stack of an extension's threads is the linker's matter (cpython#149993).
+        stack = " -Wl,-z,stack-size=1048576" if sys.version_info >= (3, 15) else ""
+        for key, wanted in (("CC", "gcc"), ("CXX", "g++"), ("LDSHARED", f"gcc -shared{stack}")):
             if clean[key] != wanted:
                 raise SystemExit(f"sysconfig's {key} is {clean[key]!r}, not {wanted!r}")
         header = "# system configuration generated and used by the sysconfig module\nbuild_time_vars = "
@@ -105,10 +114,10 @@ def scrub(root: Path) -> None:
 
 def install_wheels(root: Path) -> None:
     """Pure wheels unpacked as an installer would (PEP 427), with their console scripts."""
-    site = root / "lib" / f"python{MINOR}" / "site-packages"
+    site = root / "lib" / f"python{VERSION}" / "site-packages"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir()
-    python = f"/{root.relative_to('/out')}/bin/python{MINOR}"
+    python = f"/{root.relative_to('/out')}/bin/python{VERSION}"
     for wheel in sorted(WHEELS.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
@@ -130,17 +139,26 @@ def install_wheels(root: Path) -> None:
                 record.write(f"../../../bin/{name},,\n")
 
 
+def compile_shard(paths: list[str]) -> bool:
+    """One process' share of the modules."""
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    return all(
+        compileall.compile_file(path, stripdir="/out", force=True, quiet=1, invalidation_mode=unchecked)
+        for path in paths
+    )
+
+
 def compile_byte_code(root: Path) -> None:
-    """Byte code that is never checked against its source: deterministic, and no stat per import under an emulator."""
-    library = root / "lib" / f"python{MINOR}"
-    if not compileall.compile_dir(
-        str(library),
-        quiet=1,
-        workers=os.cpu_count() or 1,
-        stripdir="/out",
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    ):
-        raise SystemExit("some modules do not compile")
+    """Byte code that is never checked against its source: deterministic, and no stat per import under an emulator.
+
+    What marshal writes of a string depends on who else holds it, hence on everything its process compiled before. So
+    the shares are fixed, and each has a process of its own.
+    """
+    modules = sorted(str(path) for path in (root / "lib" / f"python{VERSION}").rglob("*.py"))
+    shards = [modules[start::SHARDS] for start in range(SHARDS)]
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        if not all(pool.map(compile_shard, shards, chunksize=1)):
+            raise SystemExit("some modules do not compile")
 
 
 def make_names(root: Path) -> None:
@@ -148,20 +166,21 @@ def make_names(root: Path) -> None:
     for name in ("python", "python3"):
         link = root / "bin" / name
         link.unlink(missing_ok=True)
-        link.symlink_to(f"python{MINOR}")
-    tag = "cp{}{}".format(*sys.version_info[:2])
+        link.symlink_to(f"python{VERSION}")
+    release = "cp{}{}".format(*sys.version_info[:2])
     names = Path("/out/opt/python")
     names.mkdir(parents=True, exist_ok=True)
     shipped = f"/{root.relative_to('/out')}"
-    (names / f"{tag}-{tag}").unlink(missing_ok=True)
-    (names / f"{tag}-{tag}").symlink_to(shipped)
+    tag = names / f"{release}-{release}{THREADS}"
+    tag.unlink(missing_ok=True)
+    tag.symlink_to(shipped)
     commands = Path("/out/usr/local/bin")
     commands.mkdir(parents=True, exist_ok=True)
-    wrapper = commands / f"cpython{MINOR}"
-    wrapper.write_text(f'#!/bin/sh\nexec {shipped}/bin/python{MINOR} "$@"\n')
+    wrapper = commands / f"cpython{VERSION}"
+    wrapper.write_text(f'#!/bin/sh\nexec {shipped}/bin/python{VERSION} "$@"\n')
     wrapper.chmod(0o755)
-    (commands / f"python{MINOR}").unlink(missing_ok=True)
-    (commands / f"python{MINOR}").symlink_to(wrapper.name)
+    (commands / f"python{VERSION}").unlink(missing_ok=True)
+    (commands / f"python{VERSION}").symlink_to(wrapper.name)
 
 
 def main() -> None:

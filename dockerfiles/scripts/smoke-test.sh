@@ -6,8 +6,9 @@ installed=$(sed -n '/^P:musl$/,/^$/s/^V://p' /lib/apk/db/installed)
 loaded=$("/lib/$TARGET_LOADER" 2>&1 | sed -n 's/^Version //p')
 [ "$loaded" = "${MUSL_PACKAGE%-r*}" ] || { echo "the loader says musl $loaded, the lock $MUSL_PACKAGE" >&2; exit 1; }
 grep -qx "musl=$MUSL_PACKAGE" /etc/apk/world || { echo "musl is not held" >&2; exit 1; }
+export PYTHONDONTWRITEBYTECODE=1
 for python in /opt/python/*/bin/python; do
-    "$python" -B /scripts/smoke_test.py
+    "$python" /scripts/smoke_test.py
     "${python%python}pip" --version
 done
 # The image's own commands start, each on what it was given. Those that are no machine code and no client's default are

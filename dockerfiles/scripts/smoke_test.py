@@ -24,7 +24,9 @@ MODULES = (
     *("math", "mmap", "multiprocessing.shared_memory", "pickle", "posix", "pwd", "pyexpat", "queue", "random"),
     *("resource", "select", "selectors", "socket", "struct", "syslog", "termios", "unicodedata", "uuid", "venv"),
     *("xml.etree.ElementTree", "zipfile", "zoneinfo", "_posixsubprocess", "_queue", "_multiprocessing"),
+    *("curses", "curses.panel", "dbm.gnu", "dbm.ndbm", "readline", "_decimal", "_uuid"),
 )
+NEW = {"compression.zstd": (3, 14)}
 GONE = {"audioop": (3, 13)}  # PEP 594
 
 
@@ -44,8 +46,14 @@ def in_thread(function: Callable[[], int]) -> int:
 
 def check_sysconfig() -> None:
     """The values that build backends read."""
-    tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}-{os.environ['TARGET_MULTIARCH']}"
-    expected = {"CC": "gcc", "CXX": "g++", "LDSHARED": "gcc -shared", "SOABI": tag, "EXT_SUFFIX": f".{tag}.so"}
+    triplet = os.environ["TARGET_MULTIARCH"]
+    if sys.version_info < (3, 11):  # noqa: UP036 - musl has had a name since; earlier releases load what says glibc
+        triplet = triplet.replace("-musl", "-gnu", 1)
+    threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}{threads}-{triplet}"
+    stack = " -Wl,-z,stack-size=1048576" if sys.version_info >= (3, 15) else ""
+    linker = f"gcc -shared{stack}"
+    expected = {"CC": "gcc", "CXX": "g++", "LDSHARED": linker, "SOABI": tag, "EXT_SUFFIX": f".{tag}.so"}
     for key, value in expected.items():
         assert sysconfig.get_config_var(key) == value, (key, sysconfig.get_config_var(key))
     assert (Path(sysconfig.get_paths()["include"]) / "pyconfig.h").is_file()
@@ -55,6 +63,9 @@ def check_modules() -> None:
     """Every module of the standard library that a wheel build or its tests commonly need does its work."""
     for name in MODULES:
         if sys.version_info < GONE.get(name, (9,)):
+            importlib.import_module(name)
+    for name, since in NEW.items():
+        if sys.version_info >= since:
             importlib.import_module(name)
     for codec in (bz2, lzma, zlib):
         assert codec.decompress(codec.compress(b"musl" * 99)) == b"musl" * 99

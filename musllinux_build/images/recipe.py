@@ -21,7 +21,10 @@ FIRST_FREE_THREADED = (3, 13)
 OLDEST_FOR_TOOLS = (3, 11)
 """The first release that the tools of an image run on."""
 
-LIBRARIES = ("openssl", "zlib", "bzip2", "xz", "libffi", "sqlite")
+LIBRARIES = (
+    *("openssl", "zlib", "bzip2", "xz", "libffi", "sqlite"),
+    *("ncurses", "readline", "gdbm", "mpdecimal", "zstd", "util-linux"),
+)
 """The sources that every interpreter is linked with."""
 
 OPENSSL_TARGETS: dict[Arch, str] = {
@@ -140,8 +143,7 @@ def plan_image(
         pythons=tuple(one.label for one in selected),
         sources=(*(one.source for one in selected), *libraries),
     )
-    facts = {**common, **_target_args(composition)}
-    wheels = tuple(ContextFile(path=f"wheels/{row.filename}", row=row) for row in lock.wheel_group("python", arch))
+    facts = {**common, **_target_args(composition), "CLOCK": str(lock.clock)}
     builder = StageRecipe(
         name=f"builder on {engine.value}", dockerfile="builder.Dockerfile", args=common, bases=("BUILDER_BASE",)
     )
@@ -162,7 +164,7 @@ def plan_image(
             name=f"CPython {one.label} for {target}",
             dockerfile="interpreter.Dockerfile",
             args={**facts, "CPYTHON_VERSION": one.source.version, "CPYTHON_THREADS": one.threads},
-            files=(ContextFile(path=f"sources/{one.source.archive}", row=one.source), *wheels),
+            files=(ContextFile(path=f"sources/{one.source.archive}", row=one.source), *_wheels(lock, one)),
             directories=("wheels",),
             needs={"LIBRARIES": static.name, "NATIVE": native.name},
         )
@@ -186,6 +188,12 @@ def plan_image(
         labels=labels(composition),
         stages=(builder, static, *natives, *interpreters, tools, *collected, image),
     )
+
+
+def _wheels(lock: Lock, python: Interpreter) -> tuple[ContextFile, ...]:
+    """What is unpacked into an interpreter: the wheels of its release, or those of every other."""
+    rows = lock.wheel_group(f"python{python.source.minor}") or lock.wheel_group("python")
+    return tuple(ContextFile(path=f"wheels/{row.filename}", row=row) for row in rows)
 
 
 def _collected(

@@ -15,7 +15,7 @@ from musllinux_build.images.recipe import NEWEST, OLDEST
 from musllinux_build.python import PythonTag
 from musllinux_build.shipped import shipped
 
-_ARCHIVE = re.compile(r"(?P<name>[a-z][a-z0-9]*)-(?P<version>\d[\w.]*?)\.(?:tar\.\w+|tgz)")
+_ARCHIVE = re.compile(r"(?P<name>[a-z][a-z0-9]*(?:-[a-z]+)*)-(?P<version>\d+\.[\w.+]*?)\.(?:tar\.\w+|tgz)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

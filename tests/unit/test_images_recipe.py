@@ -84,6 +84,7 @@ def test_arguments_come_from_the_tables() -> None:
         "TARGET_PLATFORM": "linux/arm64",
         "BUILDER_PLATFORM": "linux/amd64",
         "OPENSSL_TARGET": "linux-aarch64",
+        "CLOCK": "0",
     }
 
 

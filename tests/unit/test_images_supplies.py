@@ -125,6 +125,8 @@ def test_nothing_is_fetched_without_a_fetch(tmp_path: Path) -> None:
     [
         ("cpython-3.13.5.tar.xz", ("cpython", "3.13.5")),
         ("bzip2-1.0.8.tgz", ("bzip2", "1.0.8")),
+        ("util-linux-2.41.5.tar.xz", ("util-linux", "2.41.5")),
+        ("ncurses-6.5+20250216.tar.gz", ("ncurses", "6.5+20250216")),
         ("sqlite-autoconf-3530200.tar.gz", None),
         ("openssl-3.5.7.tar.gz.asc", None),
         ("README", None),

@@ -1,0 +1,13 @@
+#!/bin/sh
+# libuuid of util-linux, static: for uuid. Its clock's place is compiled in, so no directory is the builder's.
+. /scripts/component.sh
+unpack util-linux /usr/src/uuid
+[ -x configure ] || ./autogen.sh
+./configure --build="$(build_triple)" --host="$TARGET_TRIPLE" --prefix=/usr \
+    --localstatedir=/var --runstatedir=/run CC=gcc AR=ar RANLIB=ranlib CFLAGS=-O2 \
+    --disable-all-programs --enable-libuuid --disable-shared --enable-static --with-pic --disable-nls \
+    --disable-asciidoc --without-python --without-systemd --without-ncurses --without-ncursesw
+make -j"$jobs" libuuid.la
+install -D -m 644 -t "$deps/lib" .libs/libuuid.a
+install -D -m 644 -t "$deps/include/uuid" libuuid/src/uuid.h
+rm -rf /usr/src/uuid
