@@ -50,7 +50,9 @@ def build_libyaml(bench: Workbench) -> None:
 
 def build_libffi(bench: Workbench) -> None:
     bench.run("autoreconf", "-fi")
-    bench.configure("--disable-static", "--disable-docs", "--disable-multi-os-directory", "--with-pic")
+    # Otherwise it configures itself in a directory of the triple's name.
+    places = ("--disable-builddir", "--disable-multi-os-directory")
+    bench.configure("--disable-static", "--disable-docs", "--with-pic", *places)
     bench.make()
 
 
