@@ -29,7 +29,7 @@ class Config:
     pythons: tuple[PythonTag, ...] = ()
     build: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
-    only: str | None = None
+    only: tuple[str, ...] = ()
     before_all: str = ""
     before_build: str = ""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

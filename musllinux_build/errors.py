@@ -126,6 +126,13 @@ class RegistryError(MusllinuxBuildError):
         """Whether trying again may help."""
 
 
+class MergeError(MusllinuxBuildError):
+    """Directories of wheels are not all of what was planned, or contradict each other."""
+
+    exit_code = 16
+    meaning = "the parts of a build do not make a whole"
+
+
 class InterruptedBuildError(MusllinuxBuildError):
     """SIGINT reached the tool."""
 

@@ -78,8 +78,9 @@ def plan(
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built.
     """
-    if config.only is not None:
-        return _only(config.only, pythons, images)
+    if config.only:
+        found = [_only(identifier, pythons, images) for identifier in config.only]
+        return Plan(targets=tuple(dict.fromkeys(found)), skipped=())
     chosen = config.pythons or tuple(pythons)
     unknown = [str(tag) for tag in chosen if tag not in pythons]
     if unknown:
@@ -136,7 +137,7 @@ def expand_braces(pattern: str) -> tuple[str, ...]:
     return tuple(item for part in found[1].split(",") for item in expand_braces(head + part + tail))
 
 
-def _only(identifier: str, pythons: Sequence[PythonTag], images: Collection[tuple[Policy, Arch]] | None) -> Plan:
+def _only(identifier: str, pythons: Sequence[PythonTag], images: Collection[tuple[Policy, Arch]] | None) -> Target:
     try:
         python, _ = parse_only(identifier)
     except ValueError as error:
@@ -151,7 +152,7 @@ def _only(identifier: str, pythons: Sequence[PythonTag], images: Collection[tupl
     ]
     for target in every:
         if identifier in target.names:
-            return Plan(targets=(target,), skipped=())
+            return target
     known = [target.identifier for target in every if target.python == python] or [t.identifier for t in every]
     raise UsageError(f"--only {identifier}: there is no such image", resolution=near_miss(identifier, known))
 

@@ -67,8 +67,8 @@ class OwnImage:
         """
         others = [arch.value for arch in asked.archs if arch is not self.arch]
         others += [policy.value for policy in asked.policies if policy != self.policy]
-        if asked.only is not None and asked.only.partition("-")[2] not in (self.name, f"musllinux_{self.arch.value}"):
-            others.append(asked.only)
+        here = (self.name, f"musllinux_{self.arch.value}")
+        others += [identifier for identifier in asked.only if identifier.partition("-")[2] not in here]
         if others:
             raise UsageError(
                 f"{self.elsewhere}, not for {', '.join(others)}",

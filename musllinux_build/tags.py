@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from musllinux_build.arch import Arch
 from musllinux_build.errors import WheelError
 from musllinux_build.policy import MuslVersion, Policy, known_policies
+from musllinux_build.python import PythonTag
 
 MUSLLINUX = re.compile(r"musllinux_(\d{1,4})_(\d{1,4})_([0-9a-z_]+)")
 LONGEST = 512
@@ -118,6 +119,17 @@ class MusllinuxTag:
     def policy(self) -> Policy:
         """The policy that this series is called by, known to us or not."""
         return Policy.of(self.series)
+
+
+def serves(name: str, python: PythonTag) -> bool:
+    """Whether an earlier Python's wheel is the wheel for this one: abi3 (PEP 384), or no Python ABI at all."""
+    parsed = WheelName.parse(name)
+    if "none" in parsed.abis and {"py3", f"py3{python.minor}"} & set(parsed.pythons):
+        return True
+    if "abi3" not in parsed.abis or python.free_threaded:
+        return False
+    lowest = (re.fullmatch(r"cp3(\d{1,2})", text) for text in parsed.pythons)
+    return any(int(found[1]) <= python.minor for found in lowest if found)
 
 
 def named_arch(name: WheelName) -> Arch | None:

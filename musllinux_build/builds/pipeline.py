@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from packaging.utils import parse_wheel_filename
-
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.session import Log, Session
@@ -34,8 +32,8 @@ from musllinux_build.errors import (
 )
 from musllinux_build.plan import Plan, Target
 from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
-from musllinux_build.python import PythonTag
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size
+from musllinux_build.tags import serves
 from musllinux_build.toolchain import DEFAULT_PATH
 
 MAXIMUM_WHEEL_BYTES = 2 << 30
@@ -121,17 +119,6 @@ def _check_python(image: ImageInfo, target: Target) -> None:
             f"the image has no Python {target.python.version}, only {', '.join(versions)}",
             resolution="Get or build a newer one: --pull always",
         )
-
-
-def serves(name: str, python: PythonTag) -> bool:
-    """Whether an earlier Python's wheel is the wheel for this one: abi3 (PEP 384), or no Python ABI at all."""
-    _, _, _, tags = parse_wheel_filename(name)
-    for tag in tags:
-        if tag.abi == "none" and tag.interpreter in ("py3", f"py3{python.minor}"):
-            return True
-        if tag.abi == "abi3" and tag.interpreter.startswith("cp3") and not python.free_threaded:
-            return int(tag.interpreter.removeprefix("cp3")) <= python.minor
-    return False
 
 
 def _prove_again(job: Job, earlier: BuiltWheel) -> BuiltWheel:

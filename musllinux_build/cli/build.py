@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from musllinux_build.adapters.console import ConsoleProgress
+from musllinux_build.adapters.files import write_whole
 from musllinux_build.adapters.host import ca_bundle, index_settings, scm_environment, tracked_files
 from musllinux_build.arch import Arch
 from musllinux_build.cli.closing import show_plan, show_report
 from musllinux_build.cli.inside import (
-    inside_option,
     own_engine,
-    own_image,
     own_supply,
-    plan_inside,
     trusted,
     warn_of_options,
 )
@@ -33,26 +31,18 @@ from musllinux_build.cli.options import (
     log_directory,
     option,
     progress,
-    supplies_from,
-    supply_options,
     verbosity_options,
 )
 from musllinux_build.cli.say import say_json
+from musllinux_build.cli.selection import Asked, gather, part_of, record_times, selection_options, times_file
 from musllinux_build.config import (
     Config,
-    parse_arch,
-    parse_config,
-    parse_environment,
-    parse_policy,
-    parse_python,
 )
 from musllinux_build.errors import MusllinuxBuildError, UsageError
-from musllinux_build.images.supplies import Supplies
-from musllinux_build.plan import Plan, plan
+from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
-from musllinux_build.project import Project, read_project, source_tar
+from musllinux_build.project import source_tar
 from musllinux_build.report import NOT_PROVEN, Report, distinct_errors, error_json
-from musllinux_build.surroundings import OwnImage
 
 if TYPE_CHECKING:
     from musllinux_build.builds.session import Session
@@ -63,11 +53,7 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path), default=Path())
-@option("--arch", multiple=True, metavar="ARCH", help="Architecture to build for, or all (default: the engine's).")
-@option("--policy", multiple=True, metavar="POLICY", help="musllinux_1_1, musllinux_1_2 (default) or all.")
-@option("--python", multiple=True, metavar="PYTHON", help="3.13, cp313 or all (default: all that the images have).")
-@option("--only", metavar="ID", help="Build one identifier, such as cp313-musllinux_1_2_x86_64.")
+@selection_options
 @option(
     "-o",
     "--output",
@@ -84,7 +70,6 @@ T = TypeVar("T")
     "--test-requires", multiple=True, type=Lines(), metavar="REQUIREMENT", help="Installed before the test command."
 )
 @option("--pull", type=click.Choice(["missing", "always", "never"]), help="When to ask a registry for images.")
-@option("--registry", metavar="PREFIX", help="Where images are pulled from: PREFIX/musllinux_1_2_x86_64.")
 @option(
     "--ca-bundle",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -99,8 +84,11 @@ T = TypeVar("T")
 @option("--verify/--no-verify", default=None, help="Prove every wheel on stock Alpine (default), or do not.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
-@inside_option
-@supply_options
+@option(
+    "--report/--no-report",
+    default=None,
+    help="Leave a report beside the wheels for merge (default: with --shard).",
+)
 @verbosity_options
 def build(**given: Any) -> int:
     """Build the wheels of the project (a directory or an sdist) in SOURCE, this directory by default."""
@@ -114,81 +102,27 @@ def build(**given: Any) -> int:
 
 def _run(given: Mapping[str, Any]) -> int:
     lines = progress(given["verbose"], given["quiet"])
-    here = own_image(given["inside"])
     with lines.step("configuration"):
-        project = read_project(given["source"])
-        config = _configured(parse_config(project.table), given)
-        if here is not None:
-            config = here.confine(config, _configured(Config(), given))
-        asked = Asked(project=project, config=config, here=here, supplies=None if here else supplies_from(given))
+        wanted = gather(given)
     if given["dry_run"]:
         native = Arch.from_machine(platform.machine()) or Arch.X86_64
-        show_plan(_plan(asked, native), as_json=given["as_json"])
+        show_plan(part_of(wanted, native).plan, as_json=given["as_json"])
         return 0
-    report = _build(asked, given, lines)
+    part, report = _build(wanted, given, lines)
+    record_times(times_file(wanted.project), report, lines)
+    if given["report"] or (given["report"] is None and part.shard is not None):
+        _leave_report(part, report, given["output"])
     show_report(report, as_json=given["as_json"])
     for error in distinct_errors(report):
         show_error(error)
     return report.exit_code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is to be done, as far as it is known without an engine; without ``supplies`` it is done ``here``."""
-
-    project: Project
-    config: Config
-    supplies: Supplies | None
-    here: OwnImage | None
-
-
-def _plan(asked: Asked, native: Arch) -> Plan:
-    project, config, supplies = asked.project, asked.config, asked.supplies
-    if asked.here is not None:
-        return plan_inside(project, config, asked.here)
-    assert supplies is not None
-    # Whoever names a registry knows what it holds.
-    images = None if config.registry else {(row.policy, row.arch) for row in supplies.lock.apks}
-    pythons = supplies.pythons()
-    return plan(config, pythons=pythons, requires_python=project.requires_python, native=native, images=images)
-
-
-def _configured(config: Config, given: Mapping[str, Any]) -> Config:
-    """The command line over pyproject.toml.
-
-    Raises:
-        UsageError: all mistakes together.
-    """
-    problems: list[str] = []
-    if given["only"] and (given["arch"] or given["policy"] or given["python"]):
-        problems.append("--only already names architecture, policy and Python; leave the others out")
-    changes: dict[str, Any] = {}
-    for name, (field, parse) in _PARSED.items():
-        if given[name]:
-            try:
-                changes[field] = parse(given[name])
-            except ValueError as error:
-                problems.append(f"--{name}: {error}")
-    changes |= {name: given[name] for name in _PLAIN if given[name] is not None}
-    if problems:
-        raise UsageError(problems[0], details="\n".join(problems[1:]))
-    return replace(config, **changes)
-
-
-def _each(parse: Callable[[str], Iterable[T]]) -> Callable[[Sequence[str]], tuple[T, ...]]:
-    """The results for every text, in order, each once."""
-    return lambda texts: tuple(dict.fromkeys(item for text in texts for item in parse(text)))
-
-
-# Option → field of Config and how its text is read; the plain ones go over as they are.
-_PARSED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "arch": ("archs", _each(parse_arch)),
-    "policy": ("policies", _each(parse_policy)),
-    "python": ("pythons", lambda texts: () if "all" in texts else _each(lambda text: (parse_python(text),))(texts)),
-    "environment": ("environment", parse_environment),
-    "test_requires": ("test_requires", tuple),
-}
-_PLAIN = ("only", "before_all", "before_build", "test_command", "pull", "registry", "verify")
+def _leave_report(part: Part, report: Report, output: Path) -> None:
+    try:
+        write_whole(output / part.filename, format_part(part, report))
+    except OSError as error:
+        raise UsageError(f"cannot write {output / part.filename}", details=str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +155,7 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> G
     )
 
 
-def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Report:
+def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tuple[Part, Report]:
     from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415 - what --dry-run does without
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
@@ -230,12 +164,16 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Re
         ground = _ground(asked, given, lines)
         native = ground.engine.info().arch or Arch.X86_64
         with lines.step("plan"):
-            chosen = _plan(asked, native)
+            part = part_of(asked, native)
+        chosen = part.plan
         for skip in chosen.skipped:
             lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")
-        if not chosen.targets:
+        if not part.planned:
             reasons = sorted({skip.reason for skip in chosen.skipped})
             raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
+        if not chosen.targets:
+            lines.note(f"shard {part.shard} has nothing to build: there are {len(part.planned)} wheels")
+            return part, Report(plan=chosen, outcomes=())
         host = _host(asked, given, lines)
         lines.detail(f"logs: {host.logs}")
         config = _with_version(asked, lines)
@@ -244,7 +182,7 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Re
         )
         with closing(session):
             supply = ground.supply(session)
-            return build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
+            return part, build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
 
 
 def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:

@@ -18,6 +18,8 @@ from musllinux_build.plaintext import plain_line
 # name → (module, attribute, one line of help): a module is imported only when its command runs.
 COMMANDS = {
     "build": ("musllinux_build.cli.build", "build", "Build, graft, tag and prove the wheels of a project (default)."),
+    "plan": ("musllinux_build.cli.plan", "plan_command", "Say what would be built, as the matrix of a CI system."),
+    "merge": ("musllinux_build.cli.merge", "merge_command", "Check and put together what several machines built."),
     "audit": ("musllinux_build.cli.audit", "audit", "Say whether wheels load where their tag says, and mend them."),
     "survey": ("musllinux_build.cli.survey", "survey", "Say which published wheels break their tag, and why."),
     "policy": ("musllinux_build.cli.policy", "policy", "Record releases of musl, derive the policies, and check them."),

@@ -98,8 +98,8 @@ def test_whoever_names_an_engine_gets_it_unless_inside_is_asked_for() -> None:
     [
         Config(archs=(Arch.AARCH64, Arch.S390X)),
         Config(policies=(Policy.MUSLLINUX_1_1,)),
-        Config(only="cp313-musllinux_1_1_aarch64"),
-        Config(only="cp313-musllinux_x86_64"),
+        Config(only=("cp313-musllinux_1_1_aarch64",)),
+        Config(only=("cp313-musllinux_x86_64",)),
     ],
 )
 def test_asking_for_another_image_is_a_mistake_that_names_this_one(asked: Config) -> None:
@@ -112,7 +112,7 @@ def test_the_image_is_the_default_and_what_a_project_wants_elsewhere_is_skipped(
     pythons = (PythonTag(3, 11), PythonTag(3, 13))
     oldest = OwnImage(policy=Policy.MUSLLINUX_1_1, arch=Arch.X86_64)
     assert oldest.confine(Config(), Config()).policies == (Policy.MUSLLINUX_1_1,)
-    both = HERE.confine(Config(archs=(Arch.X86_64, Arch.AARCH64)), Config(only="cp313-musllinux_1_2_aarch64"))
+    both = HERE.confine(Config(archs=(Arch.X86_64, Arch.AARCH64)), Config(only=("cp313-musllinux_1_2_aarch64",)))
     chosen = plan(
         both,
         pythons=pythons,

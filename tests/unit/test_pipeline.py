@@ -14,7 +14,7 @@ import pytest
 
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
-from musllinux_build.builds.pipeline import build_all, serves
+from musllinux_build.builds.pipeline import build_all
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import IN_CONTAINER
 from musllinux_build.builds.workshop import Host, Run, Supply
@@ -26,6 +26,7 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.report import Report, distinct_errors, table_rows
+from musllinux_build.tags import serves
 from musllinux_build.tarstream import tar_of
 from tests.elfgen import Obj, build
 from tests.fakes import FakeEngine, File, ListProgress

@@ -48,13 +48,13 @@ def test_skip_wins_and_says_so() -> None:
 
 @pytest.mark.parametrize("identifier", ["cp313-musllinux_1_2_aarch64", "cp313-musllinux_aarch64"])
 def test_only_names_one_in_either_form(identifier: str) -> None:
-    assert planned(Config(only=identifier)).targets == (target(Arch.AARCH64, P313),)
+    assert planned(Config(only=(identifier,))).targets == (target(Arch.AARCH64, P313),)
 
 
 @pytest.mark.parametrize("identifier", ["cp312-musllinux_1_2_aarch64", "nonsense", "cp313-musllinux_1_2_aarch65"])
 def test_only_what_there_is(identifier: str) -> None:
     with pytest.raises(UsageError):
-        planned(Config(only=identifier))
+        planned(Config(only=(identifier,)))
 
 
 def test_a_python_no_image_has() -> None:
@@ -104,7 +104,7 @@ def test_what_there_is_no_image_for_is_skipped_with_its_reason() -> None:
     assert "no image musllinux_1_2_s390x" in result.skipped[0].reason
     with pytest.raises(UsageError, match="no such image"):
         plan(
-            Config(only="cp313-musllinux_s390x"),
+            Config(only=("cp313-musllinux_s390x",)),
             pythons=[P313],
             requires_python=SpecifierSet(),
             native=Arch.X86_64,

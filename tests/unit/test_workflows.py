@@ -20,7 +20,8 @@ from musllinux_build.cli.main import main
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = [ROOT / "action.yml", *sorted((ROOT / ".github" / "actions").glob("*/action.yml"))]
-DOCUMENTS = [ROOT / name for name in ("README.md", "docs/ci.md", "docs/images.md") if (ROOT / name).exists()]
+PAGES = ("README.md", "docs/ci.md", "docs/images.md", "docs/matrices.md")
+DOCUMENTS = [ROOT / name for name in PAGES if (ROOT / name).exists()]
 PINNED = re.compile(r"uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v\d+\.\d+\.\d+)")
 INDEX_HOST = re.compile(r"\b(?:files\.|test\.)?py(?:pi|thonhosted)\.org", re.IGNORECASE)
 
