@@ -20,10 +20,10 @@ def weigh(targets: Sequence[Target], times: Mapping[str, float]) -> tuple[int, .
     What has no time is compared with what has: an architecture that few machines execute counts twice one that most
     do. It only balances, and is no measurement.
     """
-    static = {target.identifier: 1 if target.arch.runs_natively_on(Arch.X86_64) else 2 for target in targets}
-    known = [times[name] / weight for name, weight in static.items() if name in times]
+    static = [(target.identifier, 1 if target.arch.runs_natively_on(Arch.X86_64) else 2) for target in targets]
+    known = [times[name] / weight for name, weight in static if name in times]
     unit = fmean(known) if known else 1.0
-    return tuple(max(1, round(1000 * times.get(name, unit * weight))) for name, weight in static.items())
+    return tuple(max(1, round(1000 * times.get(name, unit * weight))) for name, weight in static)
 
 
 def parse_times(text: str, where: str) -> Mapping[str, float]:

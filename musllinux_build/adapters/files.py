@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from musllinux_build.errors import DiskFullError, MergeError, MusllinuxBuildError, UsageError
 
 BLOCK = 1 << 20
+STAGING = ".musllinux-build-merge-"
 
 
 def file_digest(path: Path, copy_to: Path | None = None) -> str:
@@ -57,7 +60,8 @@ def place_whole(files: Mapping[Path, str], directory: Path) -> bool:
                 return False
             raise UsageError(f"{directory} is not empty", resolution="Name another --output, or empty it.")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as staging:
+        _clear_abandoned(directory.parent)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=directory.parent) as staging, _locked(Path(staging)):
             whole = Path(staging) / "whole"
             whole.mkdir()
             for path, sha256 in files.items():
@@ -70,6 +74,28 @@ def place_whole(files: Mapping[Path, str], directory: Path) -> bool:
     except OSError as error:
         raise _refused(directory, error) from error
     return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """The lock on a directory, which ends with its process, however that ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear_abandoned(directory: Path) -> None:
+    """Remove what killed processes left."""
+    for path in directory.glob(f"{STAGING}*"):
+        with suppress(OSError), _locked(path):
+            shutil.rmtree(path)
 
 
 def _holds(directory: Path, files: Mapping[Path, str]) -> bool:

@@ -172,7 +172,7 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
             reasons = sorted({skip.reason for skip in chosen.skipped})
             raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
         if not chosen.targets:
-            lines.note(f"shard {part.shard} has nothing to build: there are {len(part.planned)} wheels")
+            lines.note(f"shard {part.shard} has nothing to build: there are more shards than wheels")
             return part, Report(plan=chosen, outcomes=())
         host = _host(asked, given, lines)
         lines.detail(f"logs: {host.logs}")

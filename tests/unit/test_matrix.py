@@ -15,11 +15,13 @@ from musllinux_build.cli.plan import plan_command
 from musllinux_build.cli.selection import record_times, recorded_times
 from musllinux_build.errors import BuildError, UsageError
 from musllinux_build.matrix import ON_GITHUB, Grouping, Job, github_matrix, gitlab_pipeline, plan_jobs
+from musllinux_build.parts import parse_part
 from musllinux_build.plan import Plan, Target
 from musllinux_build.policy import Policy
 from musllinux_build.python import PythonTag
 from musllinux_build.report import BuiltWheel, Outcome, Report
-from tests.fakes import ListProgress
+from musllinux_build.shards import Shard
+from tests.fakes import ListProgress, answering
 
 PYTHONS = tuple(PythonTag(3, minor) for minor in (11, 13))
 PLAN = Plan(
@@ -233,3 +235,21 @@ def test_times_are_remembered_and_an_unreadable_memory_is_none(tmp_path: Path) -
     assert recorded_times(path) == {}
     record_times(path / "below", Report(plan=PLAN, outcomes=outcomes), lines)
     assert "times are not kept" in lines.lines[-1]
+
+
+def test_a_shard_without_wheels_ends_well_and_leaves_its_report(project: Path, tmp_path: Path) -> None:
+    version = {"ApiVersion": "1.45", "Version": "26.1", "Arch": "amd64"}
+    words = [str(project), "--only", "cp313-musllinux_1_2_x86_64", "--output", str(tmp_path / "out")]
+    with answering(tmp_path / "socket", version) as host:
+        result = CliRunner().invoke(
+            build, [*words, "--shard", "2/2"], env={"DOCKER_HOST": host}, standalone_mode=False, catch_exceptions=False
+        )
+        assert result.return_value == 0
+        (tmp_path / "file").touch()
+        refused = CliRunner().invoke(
+            build, [*words[:3], "-o", str(tmp_path / "file"), "--shard", "2/2"], env={"DOCKER_HOST": host}
+        )
+    report = parse_part((tmp_path / "out" / "musllinux-build-2-of-2.json").read_text(), "x")
+    assert (report.shard, report.planned, report.outcomes) == (Shard(2, 2), ("cp313-musllinux_1_2_x86_64",), ())
+    assert isinstance(refused.exception, UsageError)
+    assert "cannot write" in refused.exception.brief

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from musllinux_build.adapters.files import place_whole, write_whole
+from musllinux_build.adapters.files import STAGING, _locked, place_whole, write_whole
 from musllinux_build.arch import Arch
 from musllinux_build.cli.merge import merge_command
 from musllinux_build.errors import BuildError, MergeError, UsageError
@@ -226,3 +226,13 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_whole(tmp_path / "name", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "name"]
+
+
+def test_what_a_killed_merge_left_is_removed_and_what_goes_on_is_not(tmp_path: Path) -> None:
+    left, alive = (tmp_path / f"{STAGING}{word}" for word in ("left", "alive"))
+    for path in (left, alive):
+        path.mkdir()
+        (path / "half.whl").touch()
+    with _locked(alive):
+        assert place_whole({}, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "out"]

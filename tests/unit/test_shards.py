@@ -22,6 +22,26 @@ def test_equal_ones_are_dealt_evenly() -> None:
     assert cut([], [], 3) == []
 
 
+def test_this_cut_is_the_same_in_every_version() -> None:
+    """Who changes it changes what the machines of one build do, should their versions differ."""
+    plan = Plan(
+        targets=tuple(
+            Target(arch=arch, policy=policy, python=PythonTag(3, minor))
+            for arch in Arch
+            for policy in known_policies()[:2]
+            for minor in (11, 13)
+        ),
+        skipped=(),
+    )
+    firsts = [(len(part.targets), part.targets[0].identifier) for part in parts(plan, 4, {})]
+    assert firsts == [
+        (7, "cp311-musllinux_1_1_x86_64"),
+        (7, "cp313-musllinux_1_2_aarch64"),
+        (5, "cp311-musllinux_1_2_ppc64le"),
+        (5, "cp313-musllinux_1_2_s390x"),
+    ]
+
+
 def test_recorded_times_move_the_cut() -> None:
     plan = Plan(
         targets=tuple(
