@@ -18,6 +18,8 @@ MOST_ON_GITHUB = 256
 """Jobs that one matrix may make there, in a workflow's run."""
 TEMPLATE = ".musllinux-build"
 """The job of the user's own that every job of GitLab's child pipeline extends."""
+TEMPLATE_FILE = ".gitlab/wheels.yml"
+"""Where it stands in the user's repository."""
 
 
 class Grouping(Enum):
@@ -159,13 +161,16 @@ def github_matrix(jobs: Sequence[Job]) -> Mapping[str, object]:
     return {"include": [job.to_json() for job in jobs]}
 
 
-def gitlab_pipeline(jobs: Sequence[Job]) -> Mapping[str, object]:
+def gitlab_pipeline(jobs: Sequence[Job], template: str) -> Mapping[str, object]:
     """A child pipeline (JSON is YAML): jobs that extend ``TEMPLATE``, with the fields as their variables.
+
+    It includes the file ``template``, so that the trigger names one file, the planned one.
 
     Not ``parallel: matrix``: that puts all values into a job's name, which has room for 255 characters, and takes no
     more than 200.
     """
-    return {job.id: {"extends": TEMPLATE, "tags": [job.machine.label], "variables": _variables(job)} for job in jobs}
+    planned = {job.id: {"extends": TEMPLATE, "tags": [job.machine.label], "variables": _variables(job)} for job in jobs}
+    return {"include": [{"local": template}], **planned}
 
 
 def _variables(job: Job) -> Mapping[str, str]:

@@ -19,6 +19,8 @@ from musllinux_build.matrix import (
     MOST_ON_GITHUB,
     ON_GITHUB,
     ON_GITLAB,
+    TEMPLATE,
+    TEMPLATE_FILE,
     Grouping,
     Job,
     Machine,
@@ -51,6 +53,13 @@ from musllinux_build.plaintext import plain_json
     "--max-jobs", type=click.IntRange(1), help=f"Pack neighbours into so many jobs (GitHub takes {MOST_ON_GITHUB})."
 )
 @option("--runner", multiple=True, metavar="ARCH=LABEL", help="The CI system's machines that execute ARCH. Repeatable.")
+@option(
+    "--template",
+    metavar="PATH",
+    default=TEMPLATE_FILE,
+    show_default=True,
+    help=f"gitlab: the file in the repository with the job {TEMPLATE}, which the planned ones extend.",
+)
 def plan_command(**given: Any) -> int:
     """Say what a build of SOURCE would build, and build nothing."""
     wanted, form = gather(given), given["form"]
@@ -71,7 +80,7 @@ def plan_command(**given: Any) -> int:
     elif form == "json":
         say_json(_document(part, jobs))
     elif form == "gitlab" and jobs:
-        say_json(gitlab_pipeline(jobs))
+        say_json(gitlab_pipeline(jobs, given["template"]))
     elif form == "github" and jobs:
         # In one line, as GITHUB_OUTPUT takes it.
         click.echo(json.dumps(plain_json(github_matrix(jobs))))

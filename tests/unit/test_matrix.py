@@ -103,7 +103,9 @@ def test_github_takes_256_jobs() -> None:
 
 
 def test_gitlab_jobs_extend_the_users_own() -> None:
-    made = gitlab_pipeline(jobs(Grouping.ARCH, times=dict.fromkeys((t.identifier for t in PLAN.targets), 2.0)))
+    times = dict.fromkeys((target.identifier for target in PLAN.targets), 2.0)
+    made = gitlab_pipeline(jobs(Grouping.ARCH, times=times), ".gitlab/x.yml")
+    assert made["include"] == [{"local": ".gitlab/x.yml"}]
     assert made["s390x"] == {
         "extends": ".musllinux-build",
         "tags": ["ubuntu-24.04"],
@@ -211,6 +213,13 @@ def test_own_machines(project: Path) -> None:
 
 def test_the_matrix_is_one_line(project: Path) -> None:
     assert run_plan(project, *CHOSEN, "--format", "github").count("\n") == 1
+
+
+def test_the_child_pipeline_includes_the_template(project: Path) -> None:
+    made = json.loads(run_plan(project, *CHOSEN, "--format", "gitlab", "--group-by", "arch+policy"))
+    assert list(made) == ["include", "musllinux_1_2_x86_64", "musllinux_1_2_aarch64"]
+    assert made["include"] == [{"local": ".gitlab/wheels.yml"}]
+    assert made["musllinux_1_2_aarch64"]["tags"] == ["saas-linux-small-arm64"]
 
 
 def test_a_dry_run_of_a_shard_prints_its_part(project: Path) -> None:
