@@ -262,3 +262,14 @@ def test_a_shard_without_wheels_ends_well_and_leaves_its_report(project: Path, t
     assert (report.shard, report.planned, report.outcomes) == (Shard(2, 2), ("cp313-musllinux_1_2_x86_64",), ())
     assert isinstance(refused.exception, UsageError)
     assert "cannot write" in refused.exception.brief
+
+
+def test_the_text_has_what_a_packed_job_builds_and_what_is_skipped(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[project]\nname = "x"\nrequires-python = ">=3.12"\n')
+    result = CliRunner().invoke(plan_command, [str(project), *CHOSEN, "--max-jobs", "1"], standalone_mode=False)
+    assert result.stdout.splitlines() == [
+        "part-1-of-1  ubuntu-24.04  emulated",
+        "  cp313-musllinux_1_2_x86_64",
+        "  cp313-musllinux_1_2_aarch64",
+    ]
+    assert result.stderr.count("skipped: requires-python >=3.12") == 2

@@ -236,3 +236,28 @@ def test_what_a_killed_merge_left_is_removed_and_what_goes_on_is_not(tmp_path: P
     with _locked(alive):
         assert place_whole({}, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "out"]
+
+
+def test_wheels_of_another_image_and_words_that_are_no_identifier_fit_nothing(shards: Shards) -> None:
+    (shards.directory(1) / wheel_name(TARGETS[0]).replace("1_2_x86_64", "1_2_s390x")).touch()
+    plan = shards.path / "plan.json"
+    plan.write_text('{"targets": [{"id": "cp311-musllinux_1_2_x86_64"}, {"id": "nonsense"}]}')
+    told = shards.refused("--plan", plan)
+    assert "cp311-cp311-musllinux_1_2_s390x.whl is for nothing that was planned" in told
+    assert "cp311-musllinux_1_2_x86_64 has no wheel" in told
+    assert "nonsense has no wheel" in told
+
+
+def test_a_refusal_as_json(shards: Shards) -> None:
+    shards.build(1)
+    words = [str(shards.directory(1)), "-o", str(shards.output), "--json"]
+    result = CliRunner().invoke(merge_command, words)
+    assert isinstance(result.exception, MergeError)
+    assert json.loads(result.stdout)["exit_code"] == 16
+
+
+def test_times_that_cannot_be_written_are_a_mistake_of_the_option(shards: Shards) -> None:
+    shards.build(1)
+    shards.build(2)
+    with pytest.raises(UsageError, match="cannot write"):
+        shards.merge("--times", shards.directory(1) / wheel_name(TARGETS[0]) / "x")
