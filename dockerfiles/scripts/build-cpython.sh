@@ -28,8 +28,12 @@ SITE
 # Until 3.11 setup.py builds the modules and looks for libraries in the builder's own directories.
 if [ -f setup.py ]; then
     sed -i "s|^\( *\)self\.add_multiarch_paths()|\1add_dir_to_list(self.compiler.library_dirs, '$deps/lib')\n\
-\1add_dir_to_list(self.compiler.include_dirs, '$deps/include')|" setup.py
+\1add_dir_to_list(self.compiler.include_dirs, '$deps/include')\n\
+\1add_dir_to_list(self.compiler.include_dirs, '$deps/include/uuid')|" setup.py
 fi
+# Until 3.11 decimal does not compile against a current mpdecimal and has its own.
+mpdecimal=--with-system-libmpdec
+[ "${minor#3.}" -ge 12 ] || mpdecimal=--without-system-libmpdec
 
 # Nothing that the builder itself has installed is the target's.
 export PKG_CONFIG_LIBDIR=/nonexistent
@@ -41,13 +45,16 @@ PATH=/opt/build-python/bin:$PATH
 # --build claims musl: until 3.12 configure takes "-linux-musl" of the extension suffix from the build system's name
 # (cpython#95855). Libraries and headers lie in the sysroot's usual directories, so no -I or -L reaches every user's
 # extension; readline alone needs to be told what it is linked with.
-# Threads get 1 MiB of stack (musl: 128 KiB) or deep recursion outside the main thread ends in SIGSEGV (cpython#148260).
+# Threads get 1 MiB of stack (musl: 128 KiB) or deep recursion outside the main thread ends in SIGSEGV (cpython#148260);
+# until 3.10, where a call of Python's is one of C's too, glibc's 8 MiB.
+stack=0x100000
+[ "${minor#3.}" -ge 11 ] || stack=0x800000
 CONFIG_SITE=$PWD/config.site ./configure --prefix="$prefix" \
     --build="$(uname -m)-build-linux-musl" --host="$TARGET_TRIPLE" ${with_build_python:-} \
     ${threads:+--disable-gil} --disable-shared --with-ensurepip=no --disable-test-modules --enable-ipv6 \
-    --with-computed-gotos --with-openssl="$deps" --with-system-libmpdec --with-dbmliborder=gdbm \
+    --with-computed-gotos --with-openssl="$deps" $mpdecimal --with-dbmliborder=gdbm \
     CC=gcc CXX=g++ AR=ar RANLIB=ranlib READELF=/usr/bin/readelf \
-    CFLAGS_NODIST="-O2 -g0 -DTHREAD_STACK_SIZE=0x100000 -fstack-protector-strong" \
+    CFLAGS_NODIST="-O2 -g0 -DTHREAD_STACK_SIZE=$stack -fstack-protector-strong" \
     LDFLAGS_NODIST="-s -Wl,-z,relro,-z,now,--as-needed" \
     LIBREADLINE_CFLAGS=" " LIBREADLINE_LIBS="-lreadline -lncursesw"
 make -j"$jobs"
