@@ -2,9 +2,10 @@
 # libuuid of util-linux, static: for uuid. Its clock's place is compiled in, so no directory is the builder's.
 . /scripts/component.sh
 unpack util-linux /usr/src/uuid
+# Its own reallocarray would clash with a header that is newer than musl; libuuid does not call it.
 [ -x configure ] || ./autogen.sh
 ./configure --build="$(build_triple)" --host="$TARGET_TRIPLE" --prefix=/usr \
-    --localstatedir=/var --runstatedir=/run CC=gcc AR=ar RANLIB=ranlib CFLAGS=-O2 \
+    ac_cv_func_reallocarray=yes --localstatedir=/var --runstatedir=/run CC=gcc AR=ar RANLIB=ranlib CFLAGS=-O2 \
     --disable-all-programs --enable-libuuid --disable-shared --enable-static --with-pic --disable-nls \
     --disable-asciidoc --without-python --without-systemd --without-ncurses --without-ncursesw
 make -j"$jobs" libuuid.la
