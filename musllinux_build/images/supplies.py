@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from musllinux_build.images.fetching import Fetch, NoFetch
 from musllinux_build.images.lock import Lock, SourceRow, WheelRow, parse_lock
 from musllinux_build.images.recipe import NEWEST, OLDEST
 from musllinux_build.python import PythonTag
-from musllinux_build.shipped import shipped
+from musllinux_build.shipped import shipped, tool_files
 
 _ARCHIVE = re.compile(r"(?P<name>[a-z][a-z0-9]*(?:-[a-z]+)*)-(?P<version>\d+\.[\w.+]*?)\.(?:tar\.\w+|tgz)")
 
@@ -23,7 +23,8 @@ class Supplies:
     """A lock and the places that serve it.
 
     ``apk_mirror`` is a URL, a directory, or None for what the base itself is configured with. ``wheelhouse`` holds
-    wheels by file name. ``offline`` says that no registry is to be asked; ``fetch`` gets what no directory holds.
+    wheels by file name. ``offline`` says that no registry is to be asked; ``fetch`` gets what no directory holds,
+    ``tool`` the files of this tool, which is in every image.
     """
 
     lock: Lock
@@ -33,6 +34,7 @@ class Supplies:
     wheelhouse: Path | None = None
     offline: bool = False
     fetch: Fetch = field(default_factory=NoFetch)
+    tool: Callable[[], Mapping[str, Path]] = tool_files
 
     @classmethod
     def from_offline(cls, directory: Path, *, fetch: Fetch | None = None) -> Supplies:

@@ -20,7 +20,6 @@ from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, Engine, ImageInfo, Progress
 from musllinux_build.python import PythonTag
-from musllinux_build.shipped import tool_files
 from musllinux_build.toolchain import ensure_toolchain_image, toolchain_image_tag
 
 STAGE_LABEL = f"{LABEL.rpartition('.')[0]}.stage"
@@ -129,7 +128,7 @@ class Drawing:
             last = stage is recipe.stages[-1]
             labels = recipe.labels if last else {LABEL: "stage", STAGE_LABEL: stage.name}
             packages = package_files(supplies, recipe) if stage.apk else {}
-            ours = {**shipped_files(stage.dockerfile), **(tool_files() if stage.tool else {})}
+            ours = {**shipped_files(stage.dockerfile), **(supplies.tool() if stage.tool else {})}
             files = {**self._kept(ours), **packages, **self._written(stage.texts)}
             args = self._args(stage, files[stage.dockerfile], bases, keys)
             key = f"{STAGE_REPOSITORY}:{self._key(stage, files, args, labels if last else {})}"

@@ -273,6 +273,7 @@ def supplies(archives: Supplies, tmp_path: Path) -> Supplies:
         wheelhouse=tmp_path / "wheels",
         offline=True,
         fetch=Fetched(CONTENT),
+        tool=lambda: {"tool/musllinux_build/__init__.py": sources / "xz-1.0.tar.gz"},
     )
 
 

@@ -56,6 +56,9 @@ def session(engine: Engine) -> Session:
 def handlers() -> Iterator[None]:
     """Signals are what they were, whatever the test did."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        # What started the tests may ignore some (nohup), and the tool leaves those alone.
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
