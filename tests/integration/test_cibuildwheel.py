@@ -120,7 +120,8 @@ def test_a_project_in_c(
     for wheel in wheels:
         shown = tool("audit", "show", "--json", wheel)
         assert shown.status == 0, shown.everything
-        assert json.loads(shown.out)["overall_tag"] == f"musllinux_1_2_{arch}"
+        (verdict,) = json.loads(shown.out)
+        assert verdict["overall_tag"] == f"musllinux_1_2_{arch}"
         with zipfile.ZipFile(wheel) as archive:
             (graft,) = [name for name in archive.namelist() if name.startswith("yamlversion.libs/")]
         assert "libyaml" in graft

@@ -14,7 +14,7 @@ import pytest
 
 from musllinux_build.adapters.docker_sdk import DockerEngine
 from tests.conftest import ROOT
-from tests.integration.conftest import BUILD_IMAGES, Tool
+from tests.integration.conftest import BUILD_IMAGES, PYTHONS, Tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker", "images", "no_leftovers")]
 
@@ -55,12 +55,18 @@ OUTSIDE = "localhost/outside"
 """A name for images that nothing else uses."""
 
 
+EVERY_PYTHON = [word for python in PYTHONS for word in ("--python", python)]
+"""Those of the images here; the lock has more."""
+
+
 def arguments(sample: Sample, source: Path, output: Path, *more: str) -> list[str | Path]:
     given: list[str | Path] = [source, "--output", output, "--json", "--test-command", f'python -c "{sample.test}"']
     if sample.before_all:
         given += ["--before-all", sample.before_all]
     if sample.environment:
         given += ["--environment", sample.environment]
+    if not {"--only", "--python"} & set(more):
+        given += EVERY_PYTHON
     return [*given, *more]
 
 
@@ -139,7 +145,7 @@ def test_the_same_source_gives_the_same_wheel(sdist: Callable[[str], Path], tool
 
 
 def test_a_version_from_tags_and_one_wheel_for_every_python(tool: Tool, tmp_path: Path) -> None:
-    """setuptools-scm where the image has no git; an abi3 wheel is built once and proven with each Python."""
+    """setuptools-scm, with git of the image; an abi3 wheel is built once and proven with each Python."""
     source = tmp_path / "scm"
     source.mkdir()
     (source / "pyproject.toml").write_text(
@@ -159,7 +165,7 @@ def test_a_version_from_tags_and_one_wheel_for_every_python(tool: Tool, tmp_path
     git = ["git", "-C", str(source), "-c", "user.name=x", "-c", "user.email=x@x.invalid"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["tag", "v1.2.3"]):
         subprocess.run([*git, *words], check=True)
-    ran = tool(source, "--output", tmp_path / "out", "--json")
+    ran = tool(source, "--output", tmp_path / "out", "--json", *EVERY_PYTHON)
     assert ran.status == 0, ran.everything
     names = {Path(row["wheel"]).name for row in json.loads(ran.out)["wheels"]}
     assert names == {"scmdemo-1.2.3-cp39-abi3-musllinux_1_2_x86_64.whl"}
