@@ -2,8 +2,8 @@
 # libuuid of util-linux, static: for uuid. Its clock's place is compiled in, so no directory is the builder's.
 . /scripts/component.sh
 unpack util-linux /usr/src/uuid
-# Its own reallocarray would clash with a header that is newer than musl; libuuid does not call it.
 [ -x configure ] || ./autogen.sh
+# Its own reallocarray would clash with a header that is newer than musl; libuuid does not call it.
 ./configure --build="$(build_triple)" --host="$TARGET_TRIPLE" --prefix=/usr \
     ac_cv_func_reallocarray=yes --localstatedir=/var --runstatedir=/run CC=gcc AR=ar RANLIB=ranlib CFLAGS=-O2 \
     --disable-all-programs --enable-libuuid --disable-shared --enable-static --with-pic --disable-nls \

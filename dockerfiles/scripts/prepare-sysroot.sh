@@ -20,7 +20,7 @@ int main(void) {
 C
 if ! gcc -o /tmp/check /tmp/check.c 2>/tmp/check.log; then
     cat /tmp/check.log >&2
-    if grep -q 'undefined symbol: __[a-z_]*time64\|undefined symbol: __stat_time64' /tmp/check.log; then
+    if grep -q 'undefined symbol: __[a-z_]*time64' /tmp/check.log; then
         version=${MUSL_PACKAGE%-r*}
         echo "the mirror's musl-dev for $TARGET_ARCH has the headers of musl 1.2 (64-bit time_t), the base has musl" \
             "$version: $POLICY needs a musl-dev with the headers of musl ${version%.*}" >&2

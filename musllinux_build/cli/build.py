@@ -33,16 +33,16 @@ from musllinux_build.cli.options import (
     progress,
     verbosity_options,
 )
-from musllinux_build.cli.say import say_json
+from musllinux_build.cli.say import failures_as_json
 from musllinux_build.cli.selection import Asked, gather, part_of, record_times, selection_options, times_file
 from musllinux_build.config import (
     Config,
 )
-from musllinux_build.errors import MusllinuxBuildError, UsageError
+from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
 from musllinux_build.project import source_tar
-from musllinux_build.report import NOT_PROVEN, Report, distinct_errors, error_json
+from musllinux_build.report import NOT_PROVEN, Report, distinct_errors
 
 if TYPE_CHECKING:
     from musllinux_build.builds.session import Session
@@ -92,12 +92,8 @@ T = TypeVar("T")
 @verbosity_options
 def build(**given: Any) -> int:
     """Build the wheels of the project (a directory or an sdist) in SOURCE, this directory by default."""
-    try:
+    with failures_as_json(wanted=given["as_json"]):
         return _run(given)
-    except MusllinuxBuildError as error:
-        if given["as_json"]:
-            say_json(error_json(error))
-        raise
 
 
 def _run(given: Mapping[str, Any]) -> int:

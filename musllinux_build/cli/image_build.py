@@ -21,7 +21,7 @@ from musllinux_build.cli.options import (
     variant_option,
     verbosity_options,
 )
-from musllinux_build.errors import UsageError
+from musllinux_build.cli.say import write_text
 from musllinux_build.images.build import Report, build_images
 from musllinux_build.images.cleaning import needed_stages, remove_stages, stale_stages
 from musllinux_build.images.foundry import State
@@ -67,7 +67,7 @@ def build_command(**given: Any) -> int:
         report = build_images(session.engine, targets, supplies, lines, order)
     document = report_json(report, order)
     if given["times"] is not None:
-        _write(given["times"], f"{json.dumps(document, indent=2)}\n")
+        write_text(given["times"], f"{json.dumps(document, indent=2)}\n")
     click.echo(json.dumps(document, indent=2) if given["as_json"] else report_table(report))
     for made in report.images:
         if made.error is not None and made.error is not report.error:
@@ -101,14 +101,6 @@ def clean_command(**given: Any) -> int:
         click.echo(f"{info.id.removeprefix('sha256:')[:12]} {info.labels.get(STAGE_LABEL, 'image')}")
     lines.note(f"{len(gone)} {'to be ' if given['dry_run'] else ''}removed, {len(stale) - len(gone)} still in use")
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}", details=str(error)) from error
 
 
 def report_json(report: Report, order: Order) -> Mapping[str, Any]:

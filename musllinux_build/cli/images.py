@@ -17,6 +17,7 @@ from musllinux_build.cli.mirror import mirror_command, mirror_keys, package_read
 from musllinux_build.cli.online import measured_online
 from musllinux_build.cli.options import option, supply_options
 from musllinux_build.cli.publish import publish_command
+from musllinux_build.cli.say import write_text
 from musllinux_build.cli.verify import verify_command
 from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.absent import read_absent
@@ -117,12 +118,13 @@ def lock_command(**given: Any) -> int:
     if given["path"] is None:
         raise UsageError("--update writes a file", resolution="Name it with --lock.")
     if all(given[name] is None for name in ("base_archives", "sources", "apk_mirror")):
-        _write(given["path"], measured_online(product))
+        write_text(given["path"], measured_online(product))
         return 0
-    lock = measure(read_lock(product), read_holdings(read_lock(product), given))
+    shipped_lock = read_lock(product)
+    lock = measure(shipped_lock, read_holdings(shipped_lock, given))
     if given["apk_mirror"] is not None and given["base_archives"] is not None:
         lock = _with_closures(lock, given["apk_mirror"], given["base_archives"])
-    _write(given["path"], format_lock(lock))
+    write_text(given["path"], format_lock(lock))
     return 0
 
 
@@ -134,14 +136,6 @@ def _with_closures(lock: Lock, mirror: Path, bases: Path) -> Lock:
 
     supplies = Supplies(lock=lock, apk_mirror=str(mirror))
     return measure_closures(lock, package_reader(supplies), mirror_keys(supplies), root)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}", details=str(error)) from error
 
 
 def read_holdings(lock: Lock, given: Mapping[str, Path | None]) -> Holdings:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musllinux_build.adapters.files import file_digest, place_whole, write_whole
+from musllinux_build.adapters.files import file_digest, place_whole
 from musllinux_build.builds.session import signals_as_errors
 from musllinux_build.cli.closing import table_lines
 from musllinux_build.cli.options import option, progress, verbosity_options
-from musllinux_build.cli.say import say, say_json
-from musllinux_build.errors import MusllinuxBuildError, UsageError
+from musllinux_build.cli.say import failures_as_json, say, say_json, write_text
+from musllinux_build.errors import UsageError
 from musllinux_build.merge import FoundWheel, Merged, merge, merged_rows
-from musllinux_build.parts import PATTERN, PartReport, parse_part, parse_planned, seconds_of
-from musllinux_build.report import error_json, human_size
+from musllinux_build.parts import PATTERN, parse_part, parse_planned, seconds_of
+from musllinux_build.report import human_size
 from musllinux_build.times import format_times
 
 
@@ -46,13 +45,8 @@ from musllinux_build.times import format_times
 @verbosity_options
 def merge_command(**given: Any) -> int:
     """Put the wheels of every DIR into one directory, if they are all that was planned and no two differ."""
-    try:
-        with signals_as_errors():
-            return _run(given)
-    except MusllinuxBuildError as error:
-        if given["as_json"]:
-            say_json(error_json(error))
-        raise
+    with failures_as_json(wanted=given["as_json"]), signals_as_errors():
+        return _run(given)
 
 
 def _run(given: dict[str, Any]) -> int:
@@ -71,20 +65,13 @@ def _run(given: dict[str, Any]) -> int:
     for note in merged.notes if new else (*merged.notes, f"{given['output']} has them already"):
         lines.note(note)
     if given["times"] is not None:
-        _write_times(given["times"], parts)
+        write_text(given["times"], format_times(seconds_of(parts)))
     _show(merged, as_json=given["as_json"])
     return 0
 
 
 def _found(path: Path) -> FoundWheel:
     return FoundWheel(path=path, size=path.stat().st_size, sha256=file_digest(path))
-
-
-def _write_times(path: Path, parts: Sequence[PartReport]) -> None:
-    try:
-        write_whole(path, format_times(seconds_of(parts)))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}", details=str(error)) from error
 
 
 def _show(merged: Merged, *, as_json: bool) -> None:

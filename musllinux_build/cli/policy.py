@@ -11,6 +11,7 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.cli.options import progress, verbosity_options
 from musllinux_build.cli.roots import open_root
+from musllinux_build.cli.say import write_text
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policies.check import check
 from musllinux_build.policies.corpus import DATA, EVIDENCE, SHIPPED, Corpus, laid_over, read_corpus, read_records
@@ -72,7 +73,7 @@ def record_command(root: str, **given: Any) -> None:
     if given["out"] is None:
         click.echo(text, nl=False)
         return
-    _write({given["out"]: text})
+    write_text(given["out"], text)
     lines.note(f"{evidence.label} {evidence.arch.value}: musl {evidence.musl_package}, {len(evidence.exports)} exports")
 
 
@@ -94,7 +95,8 @@ def generate_command(records: Path | None, directory: Path, *, only_check: bool)
     for path in changed:
         click.echo(f"{'differs' if only_check else 'wrote'} {path}")
     if not only_check:
-        _write({path: files[path] for path in changed})
+        for path in changed:
+            write_text(path, files[path])
     return 1 if only_check and changed else 0
 
 
@@ -188,12 +190,3 @@ def parse_arch(text: str | None) -> Arch | None:
     if found is None:
         raise UsageError(f"unknown architecture {text!r}", resolution=near_miss(text, [arch.value for arch in Arch]))
     return found
-
-
-def _write(files: Mapping[Path, str]) -> None:
-    for path, text in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}", details=str(error)) from error

@@ -15,6 +15,7 @@ import click
 from musllinux_build.adapters.registry import HttpRegistry
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.cli.options import option, progress, supply_options, variant_option, verbosity_options
+from musllinux_build.cli.say import write_text
 from musllinux_build.cli.signing import chosen_signer, sign_options
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
@@ -86,7 +87,7 @@ def publish_command(**given: Any) -> int:
                     click.echo(f"{step.repository}:{step.reference} {step.about}")
             lines.note(f"{where}: {changed} of {len(steps)} steps changed something")
         if given["digests"] is not None and not given["dry_run"]:
-            _note(given["digests"], format_pushed(pushed(images, Variant(given["variant"]))))
+            write_text(given["digests"], format_pushed(pushed(images, Variant(given["variant"]))))
     return 0
 
 
@@ -118,10 +119,3 @@ def refuse_unmeasured(lock: Lock) -> None:
             f"the lock has {count} value(s) that nobody has measured",
             resolution="Measure them where the mirrors are reachable: musllinux-build images lock --update",
         )
-
-
-def _note(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}", details=str(error)) from error

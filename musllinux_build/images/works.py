@@ -124,10 +124,11 @@ class Drawing:
         recipe = plan_target(supplies, policy, arch, self.order, self.native)
         bases = self._bases(recipe)
         keys: dict[str, str] = {}
+        mirrored = package_files(supplies, recipe)
         for stage in recipe.stages:
             last = stage is recipe.stages[-1]
             labels = recipe.labels if last else {LABEL: "stage", STAGE_LABEL: stage.name}
-            packages = package_files(supplies, recipe) if stage.apk else {}
+            packages = mirrored if stage.apk else {}
             ours = {**shipped_files(stage.dockerfile), **(supplies.tool() if stage.tool else {})}
             files = {**self._kept(ours), **packages, **self._written(stage.texts)}
             args = self._args(stage, files[stage.dockerfile], bases, keys)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from struct import pack_into, unpack_from
 
 import pytest
@@ -17,22 +15,11 @@ from musllinux_build.elf.facts import ElfFacts
 from musllinux_build.elf.reader import read_elf
 from musllinux_build.errors import MusllinuxBuildError, WheelError
 from tests.elfgen import Obj, build
+from tests.laws.bounds import within
 
 SITE = "/(wheel)/lib/python/site-packages"
 TAGS = {"hash": 4, "strtab": 5, "symtab": 6, "rela": 7, "relasz": 8, "strsz": 10, "gnu_hash": 0x6FFFFEF5}
 TAGS |= {"versym": 0x6FFFFFF0, "verneed": 0x6FFFFFFE, "verneednum": 0x6FFFFFFF, "relr": 36, "relrsz": 35, "needed": 1}
-
-
-@contextmanager
-def within(seconds: float, memory: int) -> Iterator[None]:
-    tracemalloc.start()
-    started = time.process_time()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < memory
-    finally:
-        tracemalloc.stop()
-    assert time.process_time() - started < seconds
 
 
 def tag_at(content: bytes, tag: int) -> int:

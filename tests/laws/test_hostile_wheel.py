@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import pytest
 
@@ -15,22 +12,11 @@ from musllinux_build.tags import WheelName
 from musllinux_build.wheel.contents import read_wheel
 from musllinux_build.wheel.metadata import WheelFile
 from musllinux_build.wheel.record import check_listing, parse_record
+from tests.laws.bounds import within
 from tests.wheelgen import WheelSpec, build_wheel, digest
 
 INFO = "demo-1.0.dist-info"
 A = digest(b"a")
-
-
-@contextmanager
-def within(seconds: float, memory: int) -> Iterator[None]:
-    tracemalloc.start()
-    started = time.process_time()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < memory
-    finally:
-        tracemalloc.stop()
-    assert time.process_time() - started < seconds
 
 
 def read(files: Mapping[str, bytes], **parts: str) -> None:
