@@ -10,12 +10,14 @@ import hashlib
 import re
 import shutil
 import threading
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab.commands import LabError, run, say, step
 
+LOCK = Path(__file__).parents[2] / "dockerfiles" / "lock.toml"
 APT_HELPER = "/usr/lib/apt/apt-helper"
 
 RELEASE = "bookworm"
@@ -37,17 +39,19 @@ class SourceRow:
     name: str
     package: str
     suite: str = "trixie"
+    pinned: str = ""
+    """Upstream's version in the product's lock, wanted first: a pool keeps files that its index has left behind."""
     optional: bool = False
-    """Of a suite that moves: an index is ahead of a mirror's pool for a while, and the lab does without it then."""
+    """The lab does without it where an archive has none."""
 
 
 SOURCES = (
     SourceRow(name="cpython", package="python3.9", suite="bullseye"),
     SourceRow(name="cpython", package="python3.11", suite="bookworm"),
     SourceRow(name="cpython", package="python3.13"),
-    SourceRow(name="cpython", package="python3.14", suite="sid", optional=True),
+    SourceRow(name="cpython", package="python3.14", suite="sid", pinned="3.14.6", optional=True),
     SourceRow(name="cpython", package="python3.15", suite="sid", optional=True),
-    SourceRow(name="openssl", package="openssl"),
+    SourceRow(name="openssl", package="openssl", pinned="3.5.7"),
     SourceRow(name="zlib", package="zlib"),
     SourceRow(name="bzip2", package="bzip2"),
     SourceRow(name="xz", package="xz-utils"),
@@ -180,6 +184,21 @@ def find_orig(text: str) -> Orig:
     raise LabError(f"no upstream tarball among:\n{text}")
 
 
+def pinned_orig(row: SourceRow, current: Orig) -> Orig:
+    """The tarball of the version that a row pins, beside the current one in the pool, with the lock's hash.
+
+    Raises:
+        LabError: the lock does not have that version.
+    """
+    lock = tomllib.loads(LOCK.read_text())
+    for source in lock["source"]:
+        if (source["name"], source["version"]) == (row.name, row.pinned):
+            name = f"{row.package}_{row.pinned}.orig.{current.name.rpartition('.orig.')[2]}"
+            pool = current.uri.rpartition("/")[0]
+            return Orig(uri=f"{pool}/{name}", name=name, checksum=f"SHA256:{source['sha256']}")
+    raise LabError(f"{LOCK} has no {row.name} {row.pinned}")
+
+
 @dataclass(slots=True)
 class Apt:
     """A private apt: lists are fetched once, when the first package is asked for."""
@@ -242,19 +261,41 @@ class Apt:
     def source(self, row: SourceRow, destination: Path) -> Path:
         """Upstream's tarball of a source package, byte for byte, under our name for it.
 
-        Only the tarball is asked for, and checked against the signed index: Debian's own part is never used.
+        Only the tarball is asked for, and checked against the signed index or the product's lock: Debian's own part is
+        never used. An index may be ahead of a mirror's pool: what the release itself has is the last resort.
+
+        Raises:
+            LabError: nobody has it.
         """
+        failures: list[str] = []
+        for orig in self._candidates(row, failures):
+            extension = orig.name.rpartition(".orig.")[2]
+            target = destination / f"{row.name}-{upstream_version(orig.name)}.{extension}"
+            partial = self.directory / orig.name
+            partial.unlink(missing_ok=True)
+            try:
+                run([APT_HELPER, "download-file", orig.uri, partial, orig.checksum], env=self.prepare())
+            except LabError as error:
+                failures.append(f"{orig.name}: {str(error).splitlines()[-1]}")
+                continue
+            partial.replace(target)
+            say(f"source {target.name} {hashlib.sha256(target.read_bytes()).hexdigest()}")
+            return target
+        raise LabError(f"no source of {row.package}: {'; '.join(failures)}")
+
+    def _candidates(self, row: SourceRow, failures: list[str]) -> Iterator[Orig]:
+        """What may be downloaded for a row, the most wanted first."""
         environment = self.prepare()
-        command = ["apt-get", "-qq", "source", "--only-source", "--print-uris", f"{row.package}/{row.suite}"]
-        orig = find_orig(run(command, cwd=self.directory, env=environment).decode())
-        extension = orig.name.rpartition(".orig.")[2]
-        target = destination / f"{row.name}-{upstream_version(orig.name)}.{extension}"
-        partial = self.directory / orig.name
-        partial.unlink(missing_ok=True)
-        run([APT_HELPER, "download-file", orig.uri, partial, orig.checksum], env=environment)
-        partial.replace(target)
-        say(f"source {target.name} {hashlib.sha256(target.read_bytes()).hexdigest()}")
-        return target
+        for suite in dict.fromkeys((row.suite, RELEASE)):
+            command = ["apt-get", "-qq", "source", "--only-source", "--print-uris", f"{row.package}/{suite}"]
+            try:
+                found = find_orig(run(command, cwd=self.directory, env=environment).decode())
+            except LabError as error:
+                failures.append(f"{suite}: {str(error).splitlines()[-1]}")
+                continue
+            if row.pinned and suite == row.suite:
+                yield pinned_orig(row, found)
+            yield found
 
 
 def install_missing(packages: Iterable[str]) -> None:

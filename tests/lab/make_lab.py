@@ -152,7 +152,7 @@ class Lab:
         for row in debian.SOURCES:
             name = f"source-{row.name}-{row.package}"
             # What makes a row optional does not change what it fetches.
-            digest = store.digest_of(row.name, row.package, row.suite)
+            digest = store.digest_of(row.name, row.package, row.suite, row.pinned)
             if not self.store.fresh(name, digest):
                 self.source(apt, row, name, digest)
 
@@ -172,7 +172,7 @@ class Lab:
         """What a sysroot, and so everything linked against it, is made from."""
         release = branches.sysroot
         texts = text_of(sysroot, cxx, apk, targets, toolchain)
-        return store.digest_of(*texts, arch.row, TARGETS[arch], release.base, release.musl_package)
+        return store.digest_of(*texts, sysroot.ATOMIC, arch.row, TARGETS[arch], release.base, release.musl_package)
 
     def sysroot(self, apt: debian.Apt, arch: Arch, branches: Branches) -> None:
         """musl-dev, linux-headers, gcc and g++, and the private sysroot they make with the stock root."""

@@ -29,7 +29,7 @@ __attribute__((visibility("hidden"))) unsigned long __getauxval(unsigned long ty
 
 LICENSES = {"musl-dev": "MIT", "linux-headers": "GPL-2.0-only", "gcc": "GPL-3.0-or-later"}
 
-EMPTY_ARCHIVE = b"!<arch>\n"
+ATOMIC = Path(__file__).with_name("atomic.c")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +169,9 @@ class SysrootMaker:
             kept[kept.index(archive)] = self._with_getauxval(archive)
         archive = next(entry for entry in kept if entry.path.endswith("/libgcc_eh.a"))
         kept[kept.index(archive)] = self._unwinder(archive)
-        # Nothing of libatomic is needed on these processors, yet configure scripts and rustc name it.
-        kept.append(Entry(path=f"{target}libatomic.a", kind=Kind.FILE, content=EMPTY_ARCHIVE))
-        # Release 0 had no compiler.
-        package = self._package("gcc", f"{version}-r1", "gcc's runtime files", depends=("musl-dev",))
+        kept.append(Entry(path=f"{target}libatomic.a", kind=Kind.FILE, content=self._libatomic()))
+        # Release 0 had no compiler, release 1 an empty libatomic.
+        package = self._package("gcc", f"{version}-r2", "gcc's runtime files", depends=("musl-dev",))
         return Built(package=package, entries=tuple(kept))
 
     def _unwinder(self, archive: Entry) -> Entry:
@@ -181,13 +180,25 @@ class SysrootMaker:
         return Entry(path=archive.path, kind=Kind.FILE, content=maker.unwinder(archive.content))
 
     def _with_getauxval(self, archive: Entry) -> Entry:
-        tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")
-        scratch = self.directory / "libgcc"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        library, source, compiled = scratch / "libgcc.a", scratch / "getauxval.c", scratch / "getauxval.o"
+        scratch = self._scratch("libgcc")
+        library, source = scratch / "libgcc.a", scratch / "getauxval.c"
         library.write_bytes(archive.content)
         source.write_text(GETAUXVAL)
-        run([tools / "cc", "-O2", "-fPIC", "-c", source, "-o", compiled])
-        run([tools / "ar", "rsD", library, compiled])
-        return Entry(path=archive.path, kind=Kind.FILE, content=library.read_bytes())
+        return Entry(path=archive.path, kind=Kind.FILE, content=self._added(source, library))
+
+    def _libatomic(self) -> bytes:
+        return self._added(ATOMIC, self._scratch("libatomic") / "libatomic.a")
+
+    def _scratch(self, name: str) -> Path:
+        scratch = self.directory / name
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        return scratch
+
+    def _added(self, source: Path, library: Path) -> bytes:
+        """An archive with one more object, or with one alone; what it defines is hidden in what it is linked into."""
+        tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")
+        compiled = library.with_name(f"{source.stem}.o")
+        run([tools / "cc", "-O2", "-fPIC", "-fvisibility=hidden", "-c", source, "-o", compiled])
+        run([tools / "ar", "crsD", library, compiled])
+        return library.read_bytes()
