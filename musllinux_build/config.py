@@ -16,6 +16,8 @@ from musllinux_build.python import PythonTag
 
 TABLE = "tool.musllinux-build"
 PullPolicy = Literal["missing", "always", "never"]
+Compiler = Literal["auto", "clang", "gcc"]
+"""``auto``: clang, and the image's gcc for what clang does not compile; ``gcc``: the image's alone."""
 Member = TypeVar("Member", Arch, Policy)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -35,6 +37,7 @@ class Config:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     test_command: str = ""
     test_requires: tuple[str, ...] = ()
+    compiler: Compiler = "auto"
     pull: PullPolicy = "missing"
     registry: str = ""
     verify: bool = True
@@ -179,11 +182,13 @@ def _environment(value: object) -> Mapping[str, str]:
     return parse_environment(_text(value))
 
 
-def _pull(value: object) -> PullPolicy:
-    for choice in get_args(PullPolicy):
-        if value == choice:
-            return choice  # type: ignore[no-any-return] # get_args loses the literal
-    raise ValueError(f"must be one of {', '.join(get_args(PullPolicy))}, is {value!r}")
+def _choice(choices: Sequence[str]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, is {value!r}")
+        return str(value)
+
+    return read
 
 
 def _archs(value: object) -> tuple[Arch, ...]:
@@ -210,7 +215,8 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "environment": _environment,
     "test-command": _script,
     "test-requires": _lines,
-    "pull": _pull,
+    "compiler": _choice(get_args(Compiler)),
+    "pull": _choice(get_args(PullPolicy)),
     "registry": _text,
     "verify": _flag,
 }

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musllinux_build.errors import MusllinuxBuildError
+from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
 
 SCHEMA_VERSION = 1
 NOT_PROVEN = "not proven on stock Alpine"
+SHOWN_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltWheel:
     """A finished wheel in the output directory. ``proven`` names the Alpine releases it was imported on.
 
-    ``caveat`` says what was done instead, where none was to be had.
+    ``caveat`` says what was done instead, where none was to be had. ``fallbacks`` are reason and source of what the
+    image's own compiler compiled in place of the native one.
     """
 
     path: Path
@@ -27,6 +30,7 @@ class BuiltWheel:
     grafted: tuple[str, ...]
     proven: tuple[str, ...]
     caveat: str = ""
+    fallbacks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
             "grafted": list(wheel.grafted),
             "proven": list(wheel.proven),
             "caveat": wheel.caveat,
+            "fallbacks": [{"reason": reason, "source": source} for reason, source in wheel.fallbacks],
         }
     if outcome.error is not None:
         common |= error_json(outcome.error)
@@ -136,8 +141,19 @@ def _outcome_row(outcome: Outcome) -> Row:
         floor=f">= {wheel.floor}",
         grafted=", ".join(wheel.grafted),
         remark=f"sha256 {wheel.sha256}",
-        caveat=wheel.caveat,
+        caveat="; ".join(filter(None, (told_fallbacks(wheel.fallbacks), wheel.caveat))),
     )
+
+
+def told_fallbacks(fallbacks: Sequence[tuple[str, str]]) -> str:
+    """What the image's gcc did: how often, why and to what; empty for nothing."""
+    if not fallbacks:
+        return ""
+    names = list(dict.fromkeys(plain_line(source.rpartition("/")[2]) for _, source in fallbacks if source))
+    reasons = ", ".join(dict.fromkeys(plain_line(reason) for reason, _ in fallbacks))
+    shown = ", ".join(names[:SHOWN_SOURCES]) + (f" and {rest} more" if (rest := len(names) - SHOWN_SOURCES) > 0 else "")
+    what = f" ({shown})" if names else ""
+    return f"{len(fallbacks)} compiled by the image's own gcc{what}: {reasons}"
 
 
 def distinct_errors(report: Report) -> Sequence[MusllinuxBuildError]:

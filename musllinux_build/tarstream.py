@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
@@ -60,3 +61,13 @@ def _chunks(entry: tarfile.TarInfo, stream: IO[bytes]) -> Iterator[bytes]:
             raise OSError(errno.EIO, "became shorter while it was read", entry.name)
         left -= len(chunk)
         yield chunk
+
+
+def only_file(archive: bytes) -> bytes | None:
+    """The content of the first regular file of a tar, None when there is none."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            stream = tar.extractfile(member) if member.isreg() else None
+            if stream is not None:
+                return stream.read()
+    return None

@@ -7,21 +7,18 @@ flags are one table here (and no data file beside it) because its key is :class:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import tarfile
-import time
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import Session
-from musllinux_build.errors import EngineError, FetchError, ImageError, MusllinuxBuildError
-from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine, Progress
+from musllinux_build.builds.volumes import DataVolume
+from musllinux_build.errors import FetchError
+from musllinux_build.ports import LABEL, BuildSpec, Engine, Progress
 from musllinux_build.shipped import shipped
 from musllinux_build.tarstream import Content, directory_entry, file_entry, tar_stream
 
@@ -31,22 +28,8 @@ TOOLCHAIN_MOUNT = "/opt/musllinux-build/toolchain"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What an image without PATH gets from the engine (OCI runtime convention)."""
 
-FILL_LABEL = "org.musllinux-build.fill"
-"""A random word on a volume and on its seal: equal words mean that this very volume was filled to its end."""
-
-SEAL = "-seal"
-FILL_SECONDS = 60
-"""How long another run may take to fill a volume (it takes seconds) before it counts as dead."""
-
-SOURCES = ("Dockerfile", "launcher.c", "place.c")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """Time as a value: ``now`` in seconds since the epoch, ``pause`` waits so many seconds."""
-
-    now: Callable[[], float] = time.time
-    pause: Callable[[float], None] = time.sleep
+SOURCES = ("Dockerfile", "launcher.c", "place.c", "applet.c")
+PROGRAMS = ("launcher", "place", "applet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +77,8 @@ TARGETS: dict[Arch, tuple[str, ...]] = {
 COMMON: tuple[str, ...] = (
     # <CFGDIR> is clang's word for the directory of the file, so that the toolchain works wherever it lies.
     "-resource-dir=<CFGDIR>/../../lib",
+    # No wheel says where its compiler lay: its own headers are named in debugging information.
+    "-ffile-prefix-map=<CFGDIR>/../../lib=/usr/lib/clang",
     "-B<CFGDIR>/bin",
     "-fuse-ld=lld",
     "--rtlib=libgcc",
@@ -155,7 +140,7 @@ def small_files(engine_arch: Arch) -> dict[str, bytes]:
     files = {"src/names": "".join(names).encode()}
     for name in SOURCES:
         files[name if name == "Dockerfile" else f"src/{name}"] = (sources / name).read_bytes()
-    for program in ("launcher", "place"):
+    for program in PROGRAMS:
         files[f"src/{program}.args"] = arguments.format(target=target, program=program).encode()
     for arch in Arch:
         files[f"files/targets/{arch.value}/clang.cfg"] = clang_cfg(arch).encode()
@@ -245,91 +230,20 @@ def ensure_toolchain_image(engine: Engine, engine_arch: Arch, wheel_path: Path, 
     return tag
 
 
-def ensure_toolchain_volume(session: Session, image_tag: str, platform: str, *, clock: Clock | None = None) -> str:
-    """The name of a volume that holds the whole toolchain, filled from the data image if need be.
-
-    An engine copies an image's files into an empty volume when a container is created, and an interrupted copy
-    leaves a volume that looks like any other. Labels cannot be added later, so a second, empty volume is the seal:
-    it is made last and repeats the word of the volume it vouches for.
-
-    Raises:
-        EngineError: the engine failed, or another run interfered.
-        ImageError: the volume did not receive the files.
-    """
-    engine, progress, clock = session.engine, session.progress, clock or Clock()
-    name = toolchain_volume_name(image_tag)
-    if _sealed(engine, name):
-        return name
-    with progress.step("native compiler volume"):
-        if _filled_by_another_run(engine, name, clock, progress):
-            return name
-        engine.remove_volume(f"{name}{SEAL}")
-        for container in engine.containers(f"{FILL_LABEL}={name}"):
-            engine.remove(container)
-        engine.remove_volume(name)
-        word = f"{clock.now():.0f}-{uuid.uuid4().hex}"
-        try:
-            engine.volume(name, {LABEL: "toolchain", FILL_LABEL: word})
-            _fill(session, name, image_tag, platform)
-            # A run that took the volume over meanwhile has another word; this seal is then worth nothing.
-            engine.volume(f"{name}{SEAL}", {LABEL: "toolchain-seal", FILL_LABEL: word})
-        except BaseException:
-            with contextlib.suppress(MusllinuxBuildError):
-                engine.remove_volume(name)
-            raise
-    if not _sealed(engine, name):
-        raise EngineError(f"volume {name} was changed by another run", resolution="Start again.")
-    return name
-
-
-def _word(engine: Engine, name: str) -> str:
-    return (engine.volume_labels(name) or {}).get(FILL_LABEL, "")
-
-
-def _sealed(engine: Engine, name: str) -> bool:
-    word = _word(engine, name)
-    return word != "" and word == _word(engine, f"{name}{SEAL}")
-
-
-def _filled_by_another_run(engine: Engine, name: str, clock: Clock, progress: Progress) -> bool:
-    """Wait for a run that began to fill lately; false when there is none, or when it must have died."""
-    told = False
-    while started := _word(engine, name).partition("-")[0]:
-        if not started.isdecimal() or not 0 <= clock.now() - int(started) < FILL_SECONDS:
-            return False
-        if not told:
-            progress.note(f"another run fills {name}, or was killed in it; waiting at most {FILL_SECONDS} s")
-            told = True
-        clock.pause(0.5)
-        if _sealed(engine, name):
-            return True
-    return False
-
-
-def _fill(session: Session, name: str, image_tag: str, platform: str) -> None:
-    spec = ContainerSpec(
+def toolchain_volume(image_tag: str, platform: str) -> DataVolume:
+    """The volume with the whole toolchain of a data image, on an engine of ``platform``."""
+    return DataVolume(
+        what="toolchain",
+        name=toolchain_volume_name(image_tag),
         image=image_tag,
         platform=platform,
-        purpose="toolchain",
-        # The image has no shell; this ends at once, and shows that the engine can execute what was copied.
+        mount=TOOLCHAIN_MOUNT,
         command=(f"{TOOLCHAIN_MOUNT}/zig", "version"),
-        volumes={name: TOOLCHAIN_MOUNT},
-        network=False,
-        labels={FILL_LABEL: name},
+        expected=expected_paths(),
     )
-    engine = session.engine
-    with session.container(spec) as container:
-        status = engine.wait(container)
-        missing = [path for path in expected_paths() if engine.stat(container, f"{TOOLCHAIN_MOUNT}/{path}") is None]
-    if status or missing:
-        raise ImageError(
-            f"volume {name} did not become a usable toolchain",
-            details=f"zig version: exit status {status}\nmissing: {', '.join(missing) or 'nothing'}",
-            resolution=f"Remove the image {image_tag} and run again; it is built anew.",
-        )
 
 
 def expected_paths() -> Sequence[str]:
     """Paths below the mount that a filled volume has, some in each directory that an engine copies."""
     targets = (path for arch in Arch for path in (f"targets/{arch.value}/bin/cc", f"targets/{arch.value}/clang.cfg"))
-    return ("zig", "lib/include/stdarg.h", *targets)
+    return ("zig", "applet", "lib/include/stdarg.h", *targets)

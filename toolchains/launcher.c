@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -188,31 +189,123 @@ static int exists(const char *root, const char *path) {
     return !stat(text("%s%s", root, path), &found);
 }
 
-/* OpenMP here means gcc's libgomp, which clang cannot compile for: the container's own compiler does it, slowly and
- * correctly. Only in its own container; at a sysroot elsewhere nothing can execute it. */
-static void leave_openmp_to_gcc(const struct tool *tool, char **user) {
+static int ends(const char *string, const char *suffix) {
+    size_t whole = strlen(string), part = strlen(suffix);
+    return part <= whole && !strcmp(string + whole - part, suffix);
+}
+
+/* What a word of the command line means to the choice of a compiler. */
+struct traits {
+    const char *source; /* the first translation unit that is named */
+    const char *reason; /* why clang is not even tried: an option or language of gcc's alone */
+    int probe;          /* a question that a configure script, CMake or meson asks; a "no" is an answer */
+};
+
+static const char *const SOURCES[] = {".c",  ".cc", ".cp", ".cpp", ".cxx", ".c++", ".C",
+                                      ".s",  ".S",  ".sx", ".i",   ".ii",  ".m",   ".mm"};
+static const char *const FORTRAN[] = {".f",   ".for", ".ftn", ".f77", ".f90", ".f95", ".f03",
+                                      ".f08", ".F",   ".FOR", ".F77", ".F90", ".F95", ".F03"};
+/* OpenMP here means gcc's libgomp, which clang cannot compile for. */
+static const char *const GCC_ALONE[] = {"-fopenmp", "-fopenacc", "-fplugin=", "-specs=", "--specs="};
+static const char *const PROBES[] = {"/CMakeScratch/", "/CMakeTmp/", "/meson-private/", "/CompilerIdC/", "/CompilerIdCXX/"};
+static const char *const PROBE_NAMES[] = {"conftest", "_configtest", "CMakeCCompiler", "CMakeCXXCompiler", "testCCompiler",
+                                          "testCXXCompiler", "sanitycheckc"};
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const char *base_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void add_traits(struct traits *found, const char *word) {
+    if (word[0] == '-') {
+        for (size_t i = 0; i < COUNT(GCC_ALONE); i++)
+            if (ends(GCC_ALONE[i], "=") ? starts(word, GCC_ALONE[i]) : !strcmp(word, GCC_ALONE[i])) found->reason = word;
+        return;
+    }
+    for (size_t i = 0; i < COUNT(FORTRAN); i++)
+        if (ends(word, FORTRAN[i])) found->reason = "Fortran";
+    for (size_t i = 0; i < COUNT(SOURCES); i++)
+        if (ends(word, SOURCES[i]) && !found->source) found->source = text("%s", word);
+    for (size_t i = 0; i < COUNT(PROBES); i++) found->probe |= strstr(text("/%s", word), PROBES[i]) != NULL;
+    for (size_t i = 0; i < COUNT(PROBE_NAMES); i++) found->probe |= starts(base_of(word), PROBE_NAMES[i]);
+}
+
+static struct traits traits_of(char **user) {
+    struct traits found = {0};
+    char place[PATH_MAX] = "";
+    if (getcwd(place, sizeof place - 1)) strcat(place, "/"), add_traits(&found, place);
+    found.source = found.reason = NULL;
+    for (; *user; user++) {
+        const char *cursor = **user == '@' ? read_file(*user + 1) : NULL, *word;
+        if (!cursor) add_traits(&found, *user);
+        else while ((word = next_word(&cursor))) add_traits(&found, word);
+    }
+    return found;
+}
+
+/* The container's own compiler of this name, NULL where there is none: then clang's word is the last. At a sysroot
+ * elsewhere nothing could execute it. */
+static const char *own_compiler(const struct tool *tool, const char *base) {
+    const char *program = text("/usr/bin/%s", tool->driver);
+    struct stat there, here;
+    if (*base || access(program, X_OK)) return NULL;
+    if (stat(program, &there) || stat("/proc/self/exe", &here)) return NULL;
+    return there.st_dev == here.st_dev && there.st_ino == here.st_ino ? NULL : program;
+}
+
+/* The whole file is the run's report: one line for each command that the container's own compiler has done. */
+static void record(const char *reason, const char *source) {
+    const char *path = getenv("MUSLLINUX_BUILD_FALLBACKS");
+    int file = path && *path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    char *line = text("%s\t%s\n", reason, source ? source : "");
+    if (file < 0) return;
+    if (write(file, line, strlen(line)) < 0) fprintf(stderr, "%s: cannot write %s: %s\n", self_name, path, strerror(errno));
+    close(file);
+}
+
+static void own_arguments(struct arguments *list, const char *program, char **user) {
+    add(list, program);
+    for (; *user; user++) add_user(list, *user, 0);
+}
+
+static int run_to_end(const char *program, struct arguments *list);
+
+/* What only gcc can compile, the container's own does: slowly and correctly. */
+static void leave_to_own_compiler(const char *program, const struct traits *traits, char **user) {
     struct arguments list = {0};
-    char *program = text("/usr/bin/%s", tool->driver);
-    int wanted = 0;
-    for (char **each = user; *each; each++) wanted |= !strcmp(*each, "-fopenmp");
-    if (!wanted || access(program, X_OK)) return;
-    add(&list, program);
-    for (; *user; user++) add_user(&list, *user, 0);
-    fprintf(stderr, "%s: note: -fopenmp: compiling with %s\n", self_name, program);
+    own_arguments(&list, program, user);
+    fprintf(stderr, "%s: note: %s: compiling with %s\n", self_name, traits->reason, program);
+    if (!traits->probe) record(traits->reason, traits->source);
     execve(program, list.item, environ);
     die("cannot execute %s: %s", program, strerror(errno));
 }
 
-static void driver_arguments(struct arguments *list, const struct tool *tool, const char *target, char **user) {
+/* A file that clang does not compile may be one that gcc does. Its answer is then the answer. */
+static void try_both(const char *clang, struct arguments *list, const char *program, const char *source, char **user) {
+    struct arguments own = {0};
+    int status = run_to_end(clang, list);
+    if (!status) exit(0);
+    fprintf(stderr, "%s: note: clang failed (status %d): trying %s\n", self_name, status, program);
+    own_arguments(&own, program, user);
+    status = run_to_end(program, &own);
+    if (!status) record("clang failed", source);
+    exit(status);
+}
+
+/* The sysroot without a last slash: "" is this very container. */
+static const char *sysroot(void) {
     const char *root = getenv("MUSLLINUX_BUILD_SYSROOT");
-    if (!root || !*root) root = "/";
-    const char *base = strcmp(root, "/") ? root : "";
+    return root && strcmp(root, "/") ? root : "";
+}
+
+static void driver_arguments(struct arguments *list, const struct tool *tool, const char *target, char **user) {
+    const char *base = sysroot();
     answer_as_gcc(user, base);
-    if (!*base) leave_openmp_to_gcc(tool, user);
     add(list, text("--driver-mode=%s", tool->driver));
     add(list, "--no-default-config");
     add(list, text("--config=%s/clang.cfg", target));
-    add(list, text("--sysroot=%s", root));
+    add(list, text("--sysroot=%s", *base ? base : "/"));
     add(list, text("--gcc-toolchain=%s/usr", base));
     /* As gcc: libgcc.a first and libgcc_s only if needed; where there is no libgcc_s, all of it from the archives. */
     if (!exists(base, "/usr/lib/libgcc_s.so") && !exists(base, "/usr/lib/libgcc_s.so.1")) {
@@ -271,6 +364,23 @@ static void exec_by_response_file(const char *program, struct arguments *list) {
     execve(program, shorter, environ);
 }
 
+static void start(const char *program, struct arguments *list) {
+    execve(program, list->item, environ);
+    if (errno == E2BIG) exec_by_response_file(program, list);
+    die("cannot execute %s: %s", program, strerror(errno));
+}
+
+/* The exit status; of a signal what a shell makes of it. */
+static int run_to_end(const char *program, struct arguments *list) {
+    int status;
+    pid_t child = fork();
+    if (child < 0) die("cannot fork: %s", strerror(errno));
+    if (!child) start(program, list);
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) die("cannot wait: %s", strerror(errno));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static void print_command(const struct arguments *list) {
     for (size_t i = 0; i < list->count; i++) fprintf(stderr, "%s%s", i ? " " : "+ ", list->item[i]);
     fputc('\n', stderr);
@@ -294,12 +404,16 @@ int main(int count, char **argument) {
     add(&list, program);
     add(&list, tool->verb);
     char **user = count > 0 ? argument + 1 : argument;
+    const char *own = tool->mode == DRIVER ? own_compiler(tool, sysroot()) : NULL;
+    struct traits traits = {0};
+    if (own) traits = traits_of(user);
+    if (own && traits.reason) leave_to_own_compiler(own, &traits, user);
     if (tool->mode == DRIVER) driver_arguments(&list, tool, target, user);
     else if (tool->mode == LINKER) linker_arguments(&list, name, user);
     else for (; *user; user++) add(&list, *user);
 
     if (verbose && !strcmp(verbose, "1")) print_command(&list);
-    execve(program, list.item, environ);
-    if (errno == E2BIG) exec_by_response_file(program, &list);
-    die("cannot execute %s: %s", program, strerror(errno));
+    if (own && traits.source && !traits.probe && getenv("MUSLLINUX_BUILD_FALLBACKS"))
+        try_both(program, &list, own, traits.source, user);
+    start(program, &list);
 }

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from musllinux_build.errors import EngineError
 from musllinux_build.ports import Engine
+from musllinux_build.tarstream import only_file
 
 MAXIMUM_FILE_BYTES = 2 << 30
 _MAXIMUM_LINKS = 40
@@ -65,13 +66,3 @@ def names_in(archive: bytes) -> Sequence[str]:
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
         parts = [name.strip("/").split("/") for name in tar.getnames()]
     return sorted({part[1] for part in parts if len(part) == 2})
-
-
-def only_file(archive: bytes) -> bytes | None:
-    """The content of the first regular file of a tar, None when there is none."""
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
-        for member in tar:
-            stream = tar.extractfile(member) if member.isreg() else None
-            if stream is not None:
-                return stream.read()
-    return None

@@ -17,7 +17,15 @@ from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import build_steps
-from musllinux_build.builds.workshop import Host, Run, Workshop, build_container, open_workshop
+from musllinux_build.builds.workshop import (
+    Host,
+    Run,
+    Workshop,
+    build_container,
+    leave_container,
+    open_workshop,
+    read_fallbacks,
+)
 from musllinux_build.errors import (
     DiskFullError,
     ImageError,
@@ -32,7 +40,7 @@ from musllinux_build.errors import (
 )
 from musllinux_build.plan import Plan, Target
 from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
-from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size
+from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
 from musllinux_build.tags import serves
 from musllinux_build.toolchain import DEFAULT_PATH
 
@@ -151,10 +159,14 @@ def _build_one(job: Job) -> BuiltWheel:
                 with session.progress.step(step.title):
                     session.execute(container, step, job.log)
             with session.progress.step("copy the wheel out"):
+                leave_container(run, job.workshop, container)
                 raw = _collect(job, container, directory)
+                fallbacks = read_fallbacks(run, container)
                 session.engine.stop(container)
             with session.progress.step("audit, graft and tag"):
                 repaired = _repair(job, raw, directory / "repaired", container)
+        if fallbacks:
+            session.progress.note(f"{job.target.identifier}: {told_fallbacks(fallbacks)}")
         for graft in repaired.grafts:
             session.progress.note(f"grafted {graft.source_path} as {graft.new_name}")
         proven = _prove(job, repaired.path)
@@ -168,6 +180,7 @@ def _build_one(job: Job) -> BuiltWheel:
         grafted=tuple(graft.new_name for graft in repaired.grafts),
         proven=proven,
         caveat=_caveat(run),
+        fallbacks=fallbacks,
     )
 
 

@@ -13,6 +13,8 @@ from musllinux_build.plan import Target
 PROJECT = "/project"
 WORK = "/tmp/musllinux-build"  # noqa: S108 - inside a container that nobody else enters
 CA_BUNDLE = f"{WORK}/ca-bundle.pem"
+FALLBACKS = f"{WORK}/fallbacks"
+"""Where the native compiler writes down what it left to the image's gcc (toolchains/launcher.c)."""
 # Every client that a build is likely to start reads one of these.
 CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")

@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Places, base_environment, before_all_step
+from musllinux_build.builds.steps import CA_BUNDLE, FALLBACKS, IN_CONTAINER, Places, base_environment, before_all_step
 from musllinux_build.config import Config
-from musllinux_build.errors import EmulationError, ImageError
+from musllinux_build.errors import EmulationError, FetchError, ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, POLICY_LABEL, ContainerSpec, ImageInfo, Sysroot
 from musllinux_build.probe import executes
 from musllinux_build.report import human_size
-from musllinux_build.tarstream import tar_of
-from musllinux_build.toolchain import TOOLCHAIN_MOUNT, path_with_toolchain
+from musllinux_build.tarstream import only_file, tar_of
+from musllinux_build.toolchain import DEFAULT_PATH, TOOLCHAIN_MOUNT, path_with_toolchain
+from musllinux_build.userland import USERLAND_MOUNT, Userland, enter, leave, path_with_userland
 
 # The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
 _PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
@@ -55,6 +57,8 @@ class Supply:
     """A local package repository for ``before-all``, None when the image's own repositories are used."""
     patcher: Patcher
     sysroot: Callable[[str], Sysroot]
+    userland: Callable[[Policy], Userland] | None = None
+    """The native userland for containers of a policy's Alpine; None where every program is native."""
     places: Callable[[str], Places] = lambda _: IN_CONTAINER
     """Where a container has project and work."""
 
@@ -75,12 +79,20 @@ class Workshop:
 
     ``start`` is the image a wheel's container is created from: ``image``, or ``image`` after ``before-all``;
     ``toolchain`` the volume with the native compilers, "" for its own. ``environment`` is what builds get.
+    ``userland`` is there where everything else would be emulated.
     """
 
     image: ImageInfo
     start: str
     toolchain: str
     environment: Mapping[str, str]
+    userland: Userland | None = None
+
+    @property
+    def volumes(self) -> Mapping[str, str]:
+        """Volumes of a build container, and where they are mounted."""
+        mounts = {self.toolchain: TOOLCHAIN_MOUNT} if self.toolchain else {}
+        return {**mounts, **({self.userland.volume: USERLAND_MOUNT} if self.userland is not None else {})}
 
 
 def open_workshop(run: Run, target: Target) -> Workshop:
@@ -92,21 +104,42 @@ def open_workshop(run: Run, target: Target) -> Workshop:
         BuildError: ``before-all`` failed.
     """
     arch, policy, session = target.arch, target.policy, run.session
-    if arch is not session.engine.info().arch:
+    native = session.engine.info().arch
+    emulated = native is not None and not arch.runs_natively_on(native)
+    if arch is not native:
         _require_emulation(session, arch)
     with session.progress.step(f"image {policy.platform_tag(arch)}"):
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
-    environment = base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle))
+    environment = dict(base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle)))
+    userland = _userland(run, policy) if emulated else None
+    if userland is not None:
+        environment["PATH"] = path_with_userland(environment.get("PATH") or DEFAULT_PATH)
     toolchain = ""
-    if run.supply.toolchain is not None:
+    if run.supply.toolchain is not None and run.config.compiler != "gcc":
         with session.progress.step("native compilers"):
             toolchain = run.supply.toolchain()
-        environment = {**environment, "PATH": path_with_toolchain(arch, environment.get("PATH", ""))}
-    workshop = Workshop(image=image, start=image.id, toolchain=toolchain, environment=environment)
+        environment["PATH"] = path_with_toolchain(arch, environment.get("PATH", ""))
+        if run.config.compiler == "auto":
+            environment["MUSLLINUX_BUILD_FALLBACKS"] = FALLBACKS
+    workshop = Workshop(
+        image=image, start=image.id, toolchain=toolchain, environment=MappingProxyType(environment), userland=userland
+    )
     if run.config.before_all:
         workshop = replace(workshop, start=_before_all(run, target, workshop))
     return workshop
+
+
+def _userland(run: Run, policy: Policy) -> Userland | None:
+    """What makes a foreign container fast; without it the same is built, slowly."""
+    if run.supply.userland is None:
+        return None
+    with run.session.progress.step("native userland"):
+        try:
+            return run.supply.userland(policy)
+        except (ImageError, FetchError) as error:
+            run.session.progress.warn(f"no native userland, scripts are emulated: {error.brief}")
+            return None
 
 
 def _require_emulation(session: Session, arch: Arch) -> None:
@@ -142,6 +175,7 @@ def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
             session.check(container, ["/bin/sh", "-ec", mirror.enter])
         places = run.supply.places(container)
         session.execute(container, before_all_step(target, run.config, workshop.environment, places), log)
+        leave_container(run, workshop, container)
         session.check(container, ["/bin/sh", "-c", f"rm -rf {places.project} {places.work}"])
         if mirror is not None:
             session.check(container, ["/bin/sh", "-ec", mirror.leave])
@@ -155,7 +189,8 @@ def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | 
     script, environment = run.config.before_all, sorted(run.config.environment.items())
     source = "" if _APK_ONLY.fullmatch(script) else hashlib.sha256(run.host.source).hexdigest()
     packages = mirror.digest if mirror else ""
-    facts = [workshop.image.id, script, environment, workshop.toolchain, source, packages]
+    userland = workshop.userland.volume if workshop.userland else ""
+    facts = [workshop.image.id, script, environment, workshop.toolchain, userland, source, packages]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -166,7 +201,7 @@ def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[st
         image=workshop.start,
         platform=target.arch.oci_platform,
         purpose="build",
-        volumes={workshop.toolchain: TOOLCHAIN_MOUNT} if workshop.toolchain else {},
+        volumes=workshop.volumes,
     )
     with run.session.container(spec) as container:
         engine, places = run.session.engine, run.supply.places(container)
@@ -175,7 +210,23 @@ def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[st
             if run.host.ca_bundle:
                 engine.put(container, places.work, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
             engine.put(container, places.project, _pieces(run.host.source))
+            if workshop.userland is not None:
+                enter(engine, container, workshop.userland)
         yield container
+
+
+def leave_container(run: Run, workshop: Workshop, container: str) -> None:
+    """Nothing of ours is in a running container any more but its volumes: its files can be kept or read."""
+    if workshop.userland is not None:
+        leave(run.session, container, workshop.userland)
+
+
+def read_fallbacks(run: Run, container: str) -> tuple[tuple[str, str], ...]:
+    """What the image's own compiler did in place of the native one: reason and source file, in order."""
+    stream = run.session.engine.get(container, FALLBACKS)
+    content = only_file(b"".join(stream)) if stream is not None else None
+    lines = (content or b"").decode(errors="replace").splitlines()
+    return tuple((reason, source) for reason, tab, source in (line.partition("\t") for line in lines) if tab)
 
 
 def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -35,9 +35,7 @@ from musllinux_build.cli.options import (
 )
 from musllinux_build.cli.say import failures_as_json
 from musllinux_build.cli.selection import Asked, gather, part_of, record_times, selection_options, times_file
-from musllinux_build.config import (
-    Config,
-)
+from musllinux_build.config import Compiler, Config
 from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
@@ -68,6 +66,12 @@ T = TypeVar("T")
 @option("--test-command", metavar="SCRIPT", help="Runs on every stock Alpine after the import.")
 @option(
     "--test-requires", multiple=True, type=Lines(), metavar="REQUIREMENT", help="Installed before the test command."
+)
+@option(
+    "--compiler",
+    type=click.Choice(get_args(Compiler)),
+    help="auto (default): clang, native on every architecture, and the image's gcc for what clang does not compile;"
+    " or one of them alone.",
 )
 @option("--pull", type=click.Choice(["missing", "always", "never"]), help="When to ask a registry for images.")
 @option(

@@ -11,6 +11,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import built_in
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
+from musllinux_build.builds.volumes import ensure_volume
 from musllinux_build.builds.workshop import Supply
 from musllinux_build.config import Config
 from musllinux_build.errors import EngineError, ImageError
@@ -18,15 +19,17 @@ from musllinux_build.images.bases import ensure_base
 from musllinux_build.images.build import build_image
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
+from musllinux_build.images.userland import ensure_userland_image
 from musllinux_build.images.works import Order
 from musllinux_build.policy import Policy
-from musllinux_build.ports import ImageInfo
+from musllinux_build.ports import Engine, ImageInfo
 from musllinux_build.toolchain import (
     ENGINES,
     ensure_toolchain_image,
-    ensure_toolchain_volume,
     toolchain_image_tag,
+    toolchain_volume,
 )
+from musllinux_build.userland import Userland, userland_volume
 
 
 def make_supply(session: Session, config: Config, supplies: Supplies, cache: Path) -> Supply:
@@ -34,9 +37,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
     engine, lines = session.engine, session.progress
 
     def toolchain_image() -> str:
-        arch = engine.info().arch
-        if arch is None or arch not in ENGINES:
-            raise EngineError(f"no native compiler for an engine on {engine.info().machine}")
+        arch = _native(engine)
         wheel = supplies.toolchain_wheel(arch)
         tag = toolchain_image_tag(arch, wheel.sha256)
         if engine.image(tag) is None:
@@ -49,9 +50,16 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
 
     @functools.cache
     def toolchain() -> str:
-        arch = engine.info().arch
-        assert arch is not None
-        return ensure_toolchain_volume(session, toolchain_image(), arch.oci_platform)
+        tag = toolchain_image()
+        return ensure_volume(session, toolchain_volume(tag, _native(engine).oci_platform))
+
+    @functools.cache
+    def userland(policy: Policy) -> Userland:
+        arch = _native(engine)
+        tag = ensure_userland_image(
+            engine, arch, policy, toolchain=toolchain_image(), supplies=supplies, progress=lines
+        )
+        return Userland(volume=ensure_volume(session, userland_volume(tag, arch)), arch=arch)
 
     @functools.cache
     def image(policy: Policy, arch: Arch) -> ImageInfo:
@@ -76,7 +84,15 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         apk_mirror=repository,
         patcher=built_in,
         sysroot=lambda container: ContainerSysroot(engine, container),
+        userland=userland,
     )
+
+
+def _native(engine: Engine) -> Arch:
+    found = engine.info()
+    if found.arch is None or found.arch not in ENGINES:
+        raise EngineError(f"no native compiler for an engine on {found.machine}")
+    return found.arch
 
 
 def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy, arch: Arch) -> ImageInfo:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from musllinux_build.arch import Arch
 from musllinux_build.errors import FetchError, ImageError
 from musllinux_build.images.apkfile import INDEX, REPOSITORIES, Package, check_package
-from musllinux_build.images.recipe import ImageRecipe, apk_branch
+from musllinux_build.images.recipe import apk_branch
 from musllinux_build.images.supplies import Supplies
+from musllinux_build.policy import Policy
 from musllinux_build.shipped import shipped
 
 
@@ -27,7 +29,7 @@ def shipped_files(dockerfile: str = "Dockerfile") -> Mapping[str, Path]:
     return {dockerfile: root / dockerfile, **scripts}
 
 
-def package_files(supplies: Supplies, recipe: ImageRecipe) -> Mapping[str, Path]:
+def package_files(supplies: Supplies, policy: Policy, arch: Arch) -> Mapping[str, Path]:
     """The packages and keys of a mirror directory that this architecture needs, by their path in the context.
 
     Where the lock has their checksums, they are those packages and no others.
@@ -39,19 +41,19 @@ def package_files(supplies: Supplies, recipe: ImageRecipe) -> Mapping[str, Path]
     root = supplies.apk_directory()
     if root is None:
         return {}
-    branch, arch = apk_branch(recipe.policy.row.base), recipe.arch.row.apk
-    if not (root / branch / REPOSITORIES[0] / arch / INDEX).is_file():
+    branch, machine = apk_branch(policy.row.base), arch.row.apk
+    if not (root / branch / REPOSITORIES[0] / machine / INDEX).is_file():
         raise ImageError(
-            f"the package mirror has nothing for {recipe.policy.platform_tag(recipe.arch)}",
-            details=f"{root / branch / REPOSITORIES[0] / arch / INDEX} is missing",
+            f"the package mirror has nothing for {policy.platform_tag(arch)}",
+            details=f"{root / branch / REPOSITORIES[0] / machine / INDEX} is missing",
             resolution="Name a mirror with this architecture.",
         )
     found = {f"apk/keys/{path.name}": path for path in (root / "keys").glob("*.rsa.pub")}
     for name in REPOSITORIES:
-        for path in sorted((root / branch / name / arch).glob("*")):
+        for path in sorted((root / branch / name / machine).glob("*")):
             if path.suffix in (".apk", ".gz"):
-                found[f"apk/{branch}/{name}/{arch}/{path.name}"] = path
-    closure = supplies.lock.apk(recipe.policy, recipe.arch).closure
+                found[f"apk/{branch}/{name}/{machine}/{path.name}"] = path
+    closure = supplies.lock.apk(policy, arch).closure
     return _closed(found, closure) if closure else found
 
 

@@ -124,7 +124,7 @@ class Drawing:
         recipe = plan_target(supplies, policy, arch, self.order, self.native)
         bases = self._bases(recipe)
         keys: dict[str, str] = {}
-        mirrored = package_files(supplies, recipe)
+        mirrored = package_files(supplies, policy, arch)
         for stage in recipe.stages:
             last = stage is recipe.stages[-1]
             labels = recipe.labels if last else {LABEL: "stage", STAGE_LABEL: stage.name}

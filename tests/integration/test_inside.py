@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from musllinux_build.adapters.container_sysroot import only_file
 from musllinux_build.adapters.docker_sdk import DockerEngine
 from musllinux_build.adapters.host import ca_bundle
 from musllinux_build.arch import Arch
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ContainerSpec
 from musllinux_build.report import NOT_PROVEN
-from musllinux_build.tarstream import tar_of
+from musllinux_build.tarstream import only_file, tar_of
 from tests.integration.conftest import Tool
 from tests.integration.test_wheels import MARKUPSAFE
 

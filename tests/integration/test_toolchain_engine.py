@@ -19,14 +19,16 @@ from musllinux_build.adapters.docker_sdk import DockerEngine
 from musllinux_build.adapters.fetch import fetch_wheel
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
+from musllinux_build.builds.volumes import ensure_volume
 from musllinux_build.ports import ContainerSpec, Engine
 from musllinux_build.shipped import shipped
+from musllinux_build.tarstream import tar_of
 from musllinux_build.toolchain import (
     ENGINES,
     TOOLCHAIN_MOUNT,
     container_env,
     ensure_toolchain_image,
-    ensure_toolchain_volume,
+    toolchain_volume,
 )
 
 pytestmark = [
@@ -100,7 +102,7 @@ def volume(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> st
     cache = Path.home() / ".cache" / "musllinux-build" / "downloads"
     fetch_wheel(name, version, filename, sha256, path, cache=cache, platforms=ENGINES[arch].wheel_platforms)
     tag = ensure_toolchain_image(docker, arch, path, Quiet())
-    return ensure_toolchain_volume(Session(docker, Quiet()), tag, arch.oci_platform)
+    return ensure_volume(Session(docker, Quiet()), toolchain_volume(tag, arch.oci_platform))
 
 
 @pytest.fixture(scope="module", params=[Arch.X86_64, Arch.AARCH64], ids=lambda arch: arch.value)
@@ -175,6 +177,65 @@ def test_the_build_machine_s_processor_is_never_meant(shop: Shop) -> None:
     assert "warning: ignoring -march=native" in shop.works("gcc -march=native -c hello.c 2>&1")
     shop.works("echo '-march=native \"-DGREETING=a b\" -c hello.c' > words")
     assert "warning: ignoring -march=native" in shop.works("gcc @words 2>&1")
+
+
+OWN_GCC = """#!/bin/sh
+echo "own gcc: $*" >>/tmp/own
+: >/tmp/made.o
+"""
+
+
+@pytest.fixture
+def own_gcc(shop: Shop) -> Iterator[Shop]:
+    """The image's gcc is a script that takes anything."""
+    shop.works("mv /usr/bin/gcc /usr/bin/gcc.kept; rm -f /tmp/own /tmp/made.o /tmp/fallbacks")
+    shop.engine.put(shop.container, "/usr/bin", [tar_of({"gcc": OWN_GCC.encode()}, mode=0o755)])
+    shop.works("echo 'int x = ;' >broken.c; cp broken.c conftest.c; mkdir -p CMakeFiles/CMakeTmp")
+    yield shop
+    shop.works("mv /usr/bin/gcc.kept /usr/bin/gcc")
+
+
+def test_what_clang_does_not_compile_the_image_s_gcc_does(own_gcc: Shop) -> None:
+    with_record = "export MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks; "
+    said = own_gcc.works(with_record + "gcc -c broken.c -o made.o 2>&1")
+    assert "error:" in said
+    assert "note: clang failed (status 1): trying /usr/bin/gcc" in said
+    assert own_gcc.works("cat own") == "own gcc: -c broken.c -o made.o\n"
+    assert own_gcc.works("cat fallbacks") == "clang failed\tbroken.c\n"
+    # A file that compiles is none of gcc's business.
+    own_gcc.works(with_record + "gcc -c hello.c")
+    assert own_gcc.works("cat own") == "own gcc: -c broken.c -o made.o\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["gcc -c conftest.c", "cd CMakeFiles/CMakeTmp && gcc -c ../../broken.c", "gcc -c nothing-there.c -E"]
+)
+def test_a_no_to_a_probe_is_an_answer(own_gcc: Shop, command: str) -> None:
+    status, _ = own_gcc.sh(f"export MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks; {command}")
+    asked = own_gcc.works("cat own 2>/dev/null || true")
+    assert (status == 0, bool(asked)) == ((True, True) if "nothing" in command else (False, False))
+
+
+def test_without_the_choice_clang_s_word_is_the_last(own_gcc: Shop) -> None:
+    status, _ = own_gcc.sh("gcc -c broken.c")
+    assert status != 0
+    assert own_gcc.works("ls own 2>/dev/null || echo none") == "none\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("-fopenmp hello.c", "-fopenmp"), ("x.f90", "Fortran"), ("-specs=x hello.c", "-specs=x"), ("@words", "-fopenmp")],
+)
+def test_what_is_gcc_s_alone_goes_there_at_once(own_gcc: Shop, options: str, reason: str) -> None:
+    own_gcc.works("echo '-fopenmp -c hello.c' >words")
+    said = own_gcc.works(f"MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks gcc {options} 2>&1")
+    assert f"note: {reason}: compiling with /usr/bin/gcc" in said
+    assert own_gcc.works("cat fallbacks").startswith(f"{reason}\t")
+
+
+def test_debugging_information_does_not_say_where_the_compiler_was(shop: Shop) -> None:
+    shop.works("echo '#include <stdarg.h>' | cat - hello.c >args.c; gcc -g -c args.c -o args.o")
+    assert shop.works("grep -c /usr/lib/clang args.o; grep -c opt/musllinux args.o || true").split() == ["1", "0"]
 
 
 def test_no_environment_is_needed(shop: Shop) -> None:

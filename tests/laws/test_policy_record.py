@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from musllinux_build.adapters.archive_sysroot import ArchiveSysroot
-from musllinux_build.adapters.container_sysroot import only_file
 from musllinux_build.adapters.loader import DIRECTORY, loader_here, loader_in_container
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Session
@@ -30,6 +29,7 @@ from musllinux_build.policies.evidence import Evidence
 from musllinux_build.policies.probes import EXIT_STATUS, Probe, probe_program, symbol_program
 from musllinux_build.policies.record import REFUSED, Ran, find_loader, record
 from musllinux_build.ports import ContainerSpec
+from musllinux_build.tarstream import only_file
 from tests.elfgen import Obj, build
 from tests.fakes import FakeEngine, File, ListProgress
 from tests.unit.auditing import DictSysroot

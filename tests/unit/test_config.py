@@ -24,6 +24,7 @@ def test_every_key_is_read() -> None:
             "environment": {"A": "1"},
             "test-command": "python -c 'import x'",
             "test-requires": "pytest >= 8",
+            "compiler": "clang",
             "pull": "never",
             "registry": "example.org/x",
             "verify": False,
@@ -40,6 +41,7 @@ def test_every_key_is_read() -> None:
         environment={"A": "1"},
         test_command="python -c 'import x'",
         test_requires=("pytest >= 8",),
+        compiler="clang",
         pull="never",
         registry="example.org/x",
         verify=False,
@@ -48,10 +50,19 @@ def test_every_key_is_read() -> None:
 
 def test_all_problems_come_together_with_dotted_keys() -> None:
     with pytest.raises(UsageError) as caught:
-        parse_config({"arch": "x86_64", "archs": ["arm64"], "pull": "sometimes", "environment": "1A=2", "verify": "no"})
+        parse_config(
+            {
+                "arch": "x86_64",
+                "archs": ["arm64"],
+                "pull": "sometimes",
+                "compiler": 1,
+                "environment": "1A=2",
+                "verify": "no",
+            }
+        )
     lines = caught.value.details.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        f"tool.musllinux-build.{key}" for key in ("arch", "archs", "pull", "environment", "verify")
+        f"tool.musllinux-build.{key}" for key in ("arch", "archs", "pull", "compiler", "environment", "verify")
     ]
     assert "did you mean 'archs'" in lines[0]
 

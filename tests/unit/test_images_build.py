@@ -532,14 +532,14 @@ def test_packages_of_one_architecture(supplies: Supplies) -> None:
         engine=Arch.X86_64,
         registry="r",
     )
-    assert set(package_files(supplies, recipe)) == {
+    assert set(package_files(supplies, recipe.policy, recipe.arch)) == {
         "apk/v3.13/main/aarch64/APKINDEX.tar.gz",
         "apk/v3.13/main/aarch64/bash.apk",
         "apk/keys/k.rsa.pub",
     }
-    assert package_files(replace(supplies, apk_mirror=None), recipe) == {}
+    assert package_files(replace(supplies, apk_mirror=None), recipe.policy, recipe.arch) == {}
     with pytest.raises(ImageError, match="nothing for musllinux_1_2_x86_64"):
-        package_files(supplies, replace(recipe, arch=Arch.X86_64))
+        package_files(supplies, recipe.policy, Arch.X86_64)
 
 
 def test_shipped_files() -> None:

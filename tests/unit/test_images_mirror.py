@@ -161,17 +161,19 @@ def test_all_that_is_needed_arrives_and_nothing_else(run: Run) -> None:
 def test_a_lock_knows_its_packages_and_an_image_gets_no_others(run: Run) -> None:
     lock = run.fill()
     recipe = plan_target(run.lab, *TARGET, Order(), Arch.X86_64)
-    everything = package_files(run.lab, recipe)
+    everything = package_files(run.lab, recipe.policy, recipe.arch)
     assert f"apk/{BRANCH}/unwanted-1-r0.apk" in everything
     locked = replace(run.lab, lock=lock)
-    assert everything.keys() - package_files(locked, recipe).keys() == {f"apk/{BRANCH}/unwanted-1-r0.apk"}
+    assert everything.keys() - package_files(locked, recipe.policy, recipe.arch).keys() == {
+        f"apk/{BRANCH}/unwanted-1-r0.apk"
+    }
     path = everything[f"apk/{BRANCH}/gcc-1-r0.apk"]
     path.write_bytes(an_apk("gcc"))
     with pytest.raises(FetchError, match=r"gcc-1-r0\.apk is not the package of the index"):
-        package_files(locked, recipe)
+        package_files(locked, recipe.policy, recipe.arch)
     path.unlink()
     with pytest.raises(FetchError, match=r"gcc-1-r0\.apk is not in the package mirror"):
-        package_files(locked, recipe)
+        package_files(locked, recipe.policy, recipe.arch)
 
 
 def test_a_mirror_that_moved_since_the_lock_was_measured(run: Run) -> None:

@@ -181,6 +181,8 @@ def test_every_architecture_has_an_openssl() -> None:
     assert set(OPENSSL_TARGETS) == set(Arch)
 
 
+USERLAND = "userland.Dockerfile"
+"""Of no image, but of the containers that images are used in."""
 DOCKERFILES = sorted(path.name for path in shipped("dockerfiles").glob("*Dockerfile"))
 
 
@@ -188,7 +190,7 @@ def dockerfile(name: str) -> str:
     return (shipped("dockerfiles") / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
+@pytest.mark.parametrize("name", sorted({*DOCKERFILES} - {USERLAND}))
 def test_a_dockerfile_takes_what_the_recipe_gives(name: str) -> None:
     (one, *_) = (one for one in recipe("3.13.5").stages if one.dockerfile == name)
     given = {*one.args, *one.needs, *one.bases, *(["APK_MIRROR"] if one.apk else [])}

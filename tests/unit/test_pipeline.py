@@ -16,9 +16,9 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.arch import Arch
 from musllinux_build.builds.pipeline import build_all
 from musllinux_build.builds.session import Session, signals_as_errors
-from musllinux_build.builds.steps import IN_CONTAINER
+from musllinux_build.builds.steps import FALLBACKS, IN_CONTAINER
 from musllinux_build.builds.workshop import Host, Run, Supply
-from musllinux_build.config import Config
+from musllinux_build.config import Compiler, Config
 from musllinux_build.elf.edit import ElfEdit
 from musllinux_build.errors import ImageError
 from musllinux_build.plan import Plan, Target
@@ -28,6 +28,8 @@ from musllinux_build.python import PythonTag
 from musllinux_build.report import Report, distinct_errors, table_rows
 from musllinux_build.tags import serves
 from musllinux_build.tarstream import tar_of
+from musllinux_build.toolchain import TOOLCHAIN_MOUNT
+from musllinux_build.userland import KEPT_SHELL, USERLAND_MOUNT, Userland
 from tests.elfgen import Obj, build
 from tests.fakes import FakeEngine, File, ListProgress
 from tests.wheelgen import WheelSpec, build_wheel
@@ -56,6 +58,7 @@ class Project:
         self.seen: list[str] = []
         self.paths: dict[str, str] = {}
         """The PATH of each kind of command."""
+        self.environments: dict[str, Mapping[str, str]] = {}
         self.dist = IN_CONTAINER.dist
         self.during_build: Callable[[], None] = lambda: None
 
@@ -64,7 +67,8 @@ class Project:
         kind = next((word for word in ("build", "venv", "pip", "-c") if word in words and words[0] != "/bin/sh"), "")
         if kind == "build":
             self.during_build()
-            python = words[0].split("/")[3].partition("-")[0]
+            home = next(word for word in words if word.startswith("/opt/python/"))
+            python = home.split("/")[3].partition("-")[0]
             files = engine.boxes[container].files
             files.update({f"{self.dist}/{name}": File(data=data) for name, data in self.wheels(python).items()})
         elif words[:2] == ["/bin/sh", "-ec"]:
@@ -73,6 +77,7 @@ class Project:
             return None
         self.seen.append(kind)
         self.paths[kind] = env.get("PATH", "")
+        self.environments[kind] = env
         return self.status.get(kind, 0), f"{kind} said this\nerror: and that\n".encode()
 
 
@@ -84,6 +89,7 @@ class Bench:
         self.engine = FakeEngine([self.project])
         self.progress = ListProgress()
         homes = {f"/opt/python/cp3{minor}-cp3{minor}": File(link="../_internal/cpython") for minor in (11, 13)}
+        homes["/bin/sh"] = File(link="/bin/busybox")
         files = {"/opt": File(), "/opt/python": File(), "/opt/_internal": File(), "/opt/_internal/cpython": File()}
         for arch in Arch:
             self.engine.add_image(f"{IMAGE}-{arch.value}", arch, files={**files, **homes})
@@ -163,6 +169,77 @@ def test_the_foreign_compiler_is_mounted_for_builds_only(bench: Bench) -> None:
     bench.build(target())
     mounted = {box.spec.purpose for box in bench.engine.created if box.spec.volumes}
     assert mounted == {"build"}
+
+
+def with_userland(bench: Bench, *, fails: bool = False) -> None:
+    def userland(policy: Policy) -> Userland:
+        if fails:
+            raise ImageError("no make for this engine")
+        return Userland(volume=f"userland-{policy.value}", arch=Arch.X86_64)
+
+    bench.run = replace(bench.run, supply=replace(bench.run.supply, userland=userland))
+
+
+def test_a_foreign_container_has_native_programs_until_it_is_read(bench: Bench) -> None:
+    with_userland(bench)
+    shells: list[str] = []
+
+    def look() -> None:
+        (box,) = (box for box in bench.engine.boxes.values() if box.spec.purpose == "build")
+        shells.append(box.files["/bin/sh"].link)
+        assert box.files["/lib/ld-musl-x86_64.so.1"].link == f"{USERLAND_MOUNT}/root/lib/ld-musl-x86_64.so.1"
+
+    bench.project.during_build = look
+    bench.build(target(Arch.AARCH64))
+    assert shells == [f"{USERLAND_MOUNT}/root/bin/busybox"]
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
+    assert box.files["/bin/sh"].link == "/bin/busybox"
+    assert ("/bin/rm", "-f", "/lib/ld-musl-x86_64.so.1", KEPT_SHELL) in box.ran
+    assert box.spec.volumes["userland-musllinux_1_2"] == USERLAND_MOUNT
+    compilers, programs, *rest = bench.project.paths["build"].split(":")[1:]
+    assert (compilers, programs) == (f"{TOOLCHAIN_MOUNT}/targets/aarch64/bin", f"{USERLAND_MOUNT}/bin")
+    assert rest == ["/usr/bin", "/bin"]
+
+
+@pytest.mark.parametrize("arch", [Arch.X86_64, Arch.I686])
+def test_what_the_kernel_executes_needs_no_userland(bench: Bench, arch: Arch) -> None:
+    with_userland(bench)
+    bench.build(target(arch))
+    assert not any(USERLAND_MOUNT in box.spec.volumes.values() for box in bench.engine.created)
+
+
+def test_without_a_userland_the_build_goes_on_slowly(bench: Bench) -> None:
+    with_userland(bench, fails=True)
+    bench.build(target(Arch.AARCH64))
+    assert "build" in bench.project.seen
+    assert any("scripts are emulated: no make for this engine" in line for line in bench.progress.lines)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "mounted", "falls_back"), [("auto", True, True), ("clang", True, False), ("gcc", False, False)]
+)
+def test_the_compiler_is_chosen(tmp_path: Path, compiler: Compiler, mounted: bool, falls_back: bool) -> None:
+    bench = Bench(tmp_path, Config(compiler=compiler))
+    bench.build(target())
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
+    assert (TOOLCHAIN_MOUNT in box.spec.volumes.values()) is mounted
+    assert (bench.project.environments["build"].get("MUSLLINUX_BUILD_FALLBACKS") == FALLBACKS) is falls_back
+
+
+def test_what_gcc_compiled_is_told(bench: Bench) -> None:
+    def compile_some() -> None:
+        (box,) = (box for box in bench.engine.boxes.values() if box.spec.purpose == "build")
+        lines = b"".join(b"clang failed\tsrc/%d.c\n" % number for number in range(5)) + b"no tab\nFortran\t\x1bx.f90\n"
+        box.files[FALLBACKS] = File(data=lines)
+
+    bench.project.during_build = compile_some
+    report = bench.build(target())
+    (outcome,) = report.outcomes
+    assert outcome.wheel is not None
+    assert outcome.wheel.fallbacks[0] == ("clang failed", "src/0.c")
+    told = "6 compiled by the image's own gcc (0.c, 1.c, 2.c and 3 more): clang failed, Fortran"
+    assert table_rows(report)[0].caveat == told
+    assert any(told in line for line in bench.progress.lines)
 
 
 def test_before_all_runs_once_and_its_image_is_kept(tmp_path: Path) -> None:

@@ -15,22 +15,21 @@ import pytest
 from musllinux_build import toolchain
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import RUN_LABEL, Session
+from musllinux_build.builds.volumes import FILL_LABEL, Clock, ensure_volume
 from musllinux_build.errors import EngineError, FetchError, ImageError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, Engine, ImageInfo, PathStat
 from musllinux_build.toolchain import (
-    FILL_LABEL,
     TOOLCHAIN_MOUNT,
-    Clock,
     clang_cfg,
     container_env,
     context_tar,
     ensure_toolchain_image,
-    ensure_toolchain_volume,
     path_with_toolchain,
     small_files,
     target_names,
     toolchain_image_tag,
     toolchain_key,
+    toolchain_volume,
     toolchain_volume_name,
 )
 from tests.fakes import ListProgress
@@ -138,7 +137,7 @@ class FakeEngine:
 
 def ensure(engine: FakeEngine, *, clock: Clock | None = None) -> str:
     session = Session(engine.port, ListProgress())
-    return ensure_toolchain_volume(session, TAG, "linux/amd64", clock=clock or Clock(now=lambda: 1000.0))
+    return ensure_volume(session, toolchain_volume(TAG, "linux/amd64"), clock=clock or Clock(now=lambda: 1000.0))
 
 
 # --- flags and names
@@ -182,7 +181,14 @@ def unpack(data: bytes) -> dict[str, tarfile.TarInfo]:
 def test_the_context_holds_what_the_dockerfile_copies(wheel: Path) -> None:
     members = unpack(b"".join(context_tar(Arch.AARCH64, wheel)))
     assert {
-        *("Dockerfile", "src/launcher.c", "src/place.c", "src/launcher.args", "src/place.args", "src/names"),
+        *(
+            "Dockerfile",
+            "src/launcher.c",
+            "src/place.c",
+            "src/applet.c",
+            *(f"src/{name}.args" for name in ("launcher", "place", "applet")),
+            "src/names",
+        ),
         *("zig/zig", "zig/lib/std/std.zig", "zig/lib/libc/musl/src/a.c", "zig/lib/include/stdarg.h"),
         *("zig/lib/libc/include/generic-musl/stdio.h", "zig/lib/libc/include/aarch64-linux-any/asm.h"),
         *("files/lib/include/stdarg.h", "files/targets/armv7l/clang.cfg"),
