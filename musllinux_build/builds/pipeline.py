@@ -9,14 +9,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from musllinux_build.audit.repair import RepairReport, repair_wheel
+from musllinux_build.builds.compile import Job, build_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
-from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import build_steps
+from musllinux_build.builds.session import Log
+from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
     Host,
     Run,
@@ -45,21 +46,6 @@ from musllinux_build.tags import serves
 from musllinux_build.toolchain import DEFAULT_PATH
 
 MAXIMUM_WHEEL_BYTES = 2 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One target under work."""
-
-    run: Run
-    target: Target
-    workshop: Workshop
-    log: Log
-
-    @property
-    def session(self) -> Session:
-        """The run's session."""
-        return self.run.session
 
 
 def build_all(run: Run, plan: Plan) -> Report:
@@ -155,9 +141,11 @@ def _build_one(job: Job) -> BuiltWheel:
         directory = Path(staging)
         with build_container(run, job.target, job.workshop) as container:
             places = run.supply.places(container)
-            for step in build_steps(job.target, run.config, job.workshop.environment, places):
-                with session.progress.step(step.title):
+            if run.config.before_build:
+                with session.progress.step("before-build"):
+                    step = before_build_step(job.target, run.config, job.workshop.environment, places)
                     session.execute(container, step, job.log)
+            build_wheel(job, container)
             with session.progress.step("copy the wheel out"):
                 leave_container(run, job.workshop, container)
                 raw = _collect(job, container, directory)

@@ -139,15 +139,25 @@ class Session:
         Raises:
             BuildError (or ``failure``): its status is not 0; the details are the end of its output.
         """
-        start = log.begin(step)
+        status = self.attempt(container, step, log)
+        if status:
+            raise self.failed(step, log, status, failure)
+
+    def attempt(self, container: str, step: Step, log: Log) -> int:
+        """Run one step, its output appended to ``log``; its exit status."""
+        log.begin(step)
         status = self.engine.run(container, step.argv, env=step.env, cwd=step.cwd, on_output=log.writer(self._echo))
         log.end()
-        if status:
-            raise failure(
-                f"{step.title} of {log.name} failed with exit status {status}",
-                details=log.tail(start, _TAIL_LINES),
-                resolution=f"The whole log: {log.place(start)}",
-            )
+        return status
+
+    @staticmethod
+    def failed(step: Step, log: Log, status: int, failure: type[BuildError] = BuildError) -> BuildError:
+        """The error of a step, the last one in ``log``, that has ended with a status that is not 0."""
+        return failure(
+            f"{step.title} of {log.name} failed with exit status {status}",
+            details=log.tail(log.started, _TAIL_LINES),
+            resolution=f"The whole log: {log.place(log.started)}",
+        )
 
 
 class Log:
@@ -158,12 +168,14 @@ class Log:
         self.path = path
         self.name = name
         self._file = path.open("wb")
+        self.started = 0
+        """Where the output of the last step begins."""
 
-    def begin(self, step: Step) -> int:
-        """Head the output of a step; where it starts."""
+    def begin(self, step: Step) -> None:
+        """Head the output of a step."""
         self._file.write(f"\n$ {' '.join(step.argv)}\n".encode())
         self._file.flush()  # who looks at the log sees what runs
-        return self._file.tell()
+        self.started = self._file.tell()
 
     def writer(self, echo: Callable[[str], None] | None) -> Callable[[bytes], None]:
         """A function that takes the output's chunks."""

@@ -99,16 +99,25 @@ def before_all_step(target: Target, config: Config, base: Mapping[str, str], pla
     )
 
 
-def build_steps(target: Target, config: Config, base: Mapping[str, str], places: Places) -> tuple[Step, ...]:
-    """``before-build`` and the PEP 517 build of one wheel, which appears in ``places.dist``."""
+def before_build_step(target: Target, config: Config, base: Mapping[str, str], places: Places) -> Step:
+    """``before-build`` of one wheel."""
+    env = target_environment(target, config, base)
+    argv = _shell(target, config.before_build, places)
+    return Step(title="before-build", argv=argv, env=env, cwd=places.project)
+
+
+def build_step(target: Target, config: Config, base: Mapping[str, str], places: Places) -> Step:
+    """The PEP 517 build of one wheel in an environment that is made for it there; it appears in ``places.dist``."""
     env = target_environment(target, config, base)
     python = f"{target.python.prefix}/bin/python"
     build = (python, "-m", "build", "--wheel", "--outdir", places.dist, places.project)
-    steps = [Step(title="build", argv=_personality(target, build), env=env, cwd=places.project)]
-    if config.before_build:
-        argv = _shell(target, config.before_build, places)
-        steps.insert(0, Step(title="before-build", argv=argv, env=env, cwd=places.project))
-    return tuple(steps)
+    return Step(title="build", argv=_personality(target, build), env=env, cwd=places.project)
+
+
+def hooks_step(target: Target, config: Config, base: Mapping[str, str], home: str, argv: tuple[str, ...]) -> Step:
+    """The PEP 517 build of one wheel in the environment ``home`` that was handed over; ``argv`` runs its hooks."""
+    env = _with_programs(f"{home}/bin", target_environment(target, config, base))
+    return Step(title="build", argv=_personality(target, argv), env=env, cwd=IN_CONTAINER.project)
 
 
 def stock_trial(target: Target) -> Trial:

@@ -13,9 +13,11 @@ from types import MappingProxyType
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
+from musllinux_build.builds.environment import Environments
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, FALLBACKS, IN_CONTAINER, Places, base_environment, before_all_step
+from musllinux_build.buildsystem import BuildSystem
 from musllinux_build.config import Config
 from musllinux_build.errors import EmulationError, FetchError, ImageError
 from musllinux_build.plan import Target
@@ -42,6 +44,8 @@ class Host:
     output: Path
     logs: Path
     fail_fast: bool = False
+    build_system: BuildSystem | None = None
+    """Without one the container's own frontend finds out what the project wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Supply:
     sysroot: Callable[[str], Sysroot]
     userland: Callable[[Policy], Userland] | None = None
     """The native userland for containers of a policy's Alpine; None where every program is native."""
+    environments: Environments | None = None
+    """Where build environments are made natively; None where each container makes its own."""
     places: Callable[[str], Places] = lambda _: IN_CONTAINER
     """Where a container has project and work."""
 

@@ -17,6 +17,7 @@ from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.files import write_whole
 from musllinux_build.adapters.host import ca_bundle, index_settings, scm_environment, tracked_files
 from musllinux_build.arch import Arch
+from musllinux_build.buildsystem import read_build_system
 from musllinux_build.cli.closing import show_plan, show_report
 from musllinux_build.cli.inside import (
     own_engine,
@@ -215,4 +216,5 @@ def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Hos
         output=given["output"],
         logs=log_directory(asked.project.path.resolve().name.removesuffix(".tar.gz")),
         fail_fast=not given["keep_going"],
+        build_system=read_build_system(asked.project.pyproject),
     )

@@ -9,6 +9,7 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import built_in
+from musllinux_build.builds.environment import Environments
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
 from musllinux_build.builds.volumes import ensure_volume
@@ -85,6 +86,9 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         patcher=built_in,
         sysroot=lambda container: ContainerSysroot(engine, container),
         userland=userland,
+        environments=Environments(
+            directory=cache / "environments", native=lambda policy: image(policy, _native(engine))
+        ),
     )
 
 

@@ -84,7 +84,7 @@ class Project:
 class Bench:
     """A run on the fake engine."""
 
-    def __init__(self, tmp_path: Path, config: Config | None = None, **host: bool) -> None:
+    def __init__(self, tmp_path: Path, config: Config | None = None, *, fail_fast: bool = False) -> None:
         self.project = Project()
         self.engine = FakeEngine([self.project])
         self.progress = ListProgress()
@@ -105,7 +105,7 @@ class Bench:
                 ca_bundle=b"ca",
                 output=self.output,
                 logs=tmp_path / "logs",
-                **host,
+                fail_fast=fail_fast,
             ),
             supply=Supply(
                 image=self._image,

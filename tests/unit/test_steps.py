@@ -13,10 +13,12 @@ from musllinux_build.builds.steps import (
     Places,
     base_environment,
     before_all_step,
-    build_steps,
+    before_build_step,
+    build_step,
     expand,
     fresh_step,
     fresh_trial,
+    hooks_step,
     import_step,
     install_step,
     stock_trial,
@@ -38,17 +40,18 @@ def test_every_command_has_index_and_certificates() -> None:
 
 
 def test_no_compiler_variables_are_set() -> None:
-    env = build_steps(TARGET, Config(), BASE, IN_CONTAINER)[0].env
+    env = build_step(TARGET, Config(), BASE, IN_CONTAINER).env
     assert not {"CC", "CXX", "CFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "MAKEFLAGS"} & set(env)
 
 
 def test_the_interpreter_is_first() -> None:
-    path = build_steps(TARGET, Config(), BASE, IN_CONTAINER)[0].env["PATH"]
+    path = build_step(TARGET, Config(), BASE, IN_CONTAINER).env["PATH"]
     assert path == "/opt/python/cp313-cp313/bin:/usr/bin"
 
 
 def test_build_is_pep_517_into_dist() -> None:
-    before, build = build_steps(TARGET, Config(before_build="make {project}/x"), BASE, IN_CONTAINER)
+    before = before_build_step(TARGET, Config(before_build="make {project}/x"), BASE, IN_CONTAINER)
+    build = build_step(TARGET, Config(), BASE, IN_CONTAINER)
     assert before.argv == ("/bin/sh", "-ec", f"make {PROJECT}/x")
     assert build.argv == (
         "/opt/python/cp313-cp313/bin/python",
@@ -69,7 +72,9 @@ def test_every_command_of_a_32_bit_target_has_its_personality(arch: Arch) -> Non
     trials = [stock_trial(target), fresh_trial(target, Places(project="/a/project", work="/a/work"))]
     steps = [
         before_all_step(target, config, BASE, IN_CONTAINER),
-        *build_steps(target, config, BASE, IN_CONTAINER),
+        before_build_step(target, config, BASE, IN_CONTAINER),
+        build_step(target, config, BASE, IN_CONTAINER),
+        hooks_step(target, config, BASE, "/env", ("/env/bin/python",)),
         fresh_step(target, BASE, trials[1]),
         *(install_step(target, config, BASE, trial, "/x.whl") for trial in trials),
         *(import_step(target, BASE, trial, "") for trial in trials),

@@ -1,0 +1,97 @@
+"""From source tree to raw wheel in a build container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from musllinux_build.builds.environment import (
+    ANSWER,
+    HOME,
+    WANTS_MORE,
+    Wanted,
+    hand_over,
+    hooks_argv,
+    obtain,
+    parse_answer,
+)
+from musllinux_build.builds.session import Log, Session
+from musllinux_build.builds.steps import Step, build_step, hooks_step
+from musllinux_build.builds.workshop import Run, Workshop
+from musllinux_build.plan import Target
+from musllinux_build.tarstream import only_file
+
+ROUNDS = 3
+"""How often a backend may ask for more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One target under work."""
+
+    run: Run
+    target: Target
+    workshop: Workshop
+    log: Log
+
+    @property
+    def session(self) -> Session:
+        """The run's session."""
+        return self.run.session
+
+
+def build_wheel(job: Job, container: str) -> None:
+    """The PEP 517 build of one wheel, which appears in the container's ``dist``.
+
+    In an environment made natively, or, where that cannot be had, in one that the container makes itself.
+
+    Raises:
+        BuildError: the backend failed.
+    """
+    if _build_in_environment(job, container):
+        return
+    run = job.run
+    step = build_step(job.target, run.config, job.workshop.environment, run.supply.places(container))
+    with job.session.progress.step(step.title):
+        job.session.execute(container, step, job.log)
+
+
+def _build_in_environment(job: Job, container: str) -> bool:
+    """Whether it was built so."""
+    run, session, system = job.run, job.session, job.run.host.build_system
+    if run.supply.environments is None or system is None:
+        return False
+    requires = system.requires
+    for _ in range(ROUNDS):
+        wanted = Wanted(
+            target=job.target,
+            requires=requires,
+            index=run.host.index,
+            ca_bundle=run.host.ca_bundle,
+            log=run.host.logs / f"{job.target.identifier}-environment.log",
+        )
+        tar = obtain(session, run.supply.environments, wanted)
+        if tar is None:
+            return False
+        with session.progress.step("build"):
+            hand_over(session, container, tar)
+            step = hooks_step(job.target, run.config, job.workshop.environment, HOME, hooks_argv(system, requires))
+            more = _run_hooks(job, container, step)
+        if more == ():
+            return True
+        if more is None:
+            return False
+        requires = (*requires, *more)
+    return False
+
+
+def _run_hooks(job: Job, container: str, step: Step) -> tuple[str, ...] | None:
+    """What the backend wants besides; nothing when the wheel is there; None when it says so in no way we know."""
+    session = job.session
+    status = session.attempt(container, step, job.log)
+    if status == WANTS_MORE:
+        stream = session.engine.get(container, ANSWER)
+        more = parse_answer(only_file(b"".join(stream))) if stream is not None else None
+        return more or None
+    if status:
+        raise session.failed(step, job.log, status)
+    return ()

@@ -1,0 +1,167 @@
+"""Build environments: what a project's backend needs, resolved and unpacked natively and handed to the container.
+
+Installing setuptools and Cython takes an emulated pip half a minute. A native container of our image has the same
+interpreter; its pip takes the wheels of the other architecture, and its compiler makes the same byte code. No file of
+the project is in that container, no source distribution is built there, and what comes out is kept as a tar that only
+containers unpack. What has no wheel is left to the project's own container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from musllinux_build.builds.session import Log, Session
+from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Step, base_environment
+from musllinux_build.buildsystem import BuildSystem, applicable
+from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
+from musllinux_build.ports import ContainerSpec, ImageInfo
+from musllinux_build.tarstream import CHUNK, tar_of
+
+HOME = f"{IN_CONTAINER.work}/env"
+"""Where a build container has its environment."""
+
+WANTS_MORE = 77
+"""The status of ``run_hooks.py`` when the backend has asked for more."""
+
+ANSWER = f"{IN_CONTAINER.work}/answer.json"
+INSIDE = Path(__file__).with_name("inside")
+FRESH_SECONDS = 24 * 3600
+"""How long what an index gave is taken for its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environments:
+    """Where environments are made and kept: ``native`` is the image of the engine's architecture for a policy."""
+
+    directory: Path
+    native: Callable[[Policy], ImageInfo]
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The environment of one target: what is in it, and whose index it comes from."""
+
+    target: Target
+    requires: tuple[str, ...]
+    index: Mapping[str, str]
+    ca_bundle: bytes
+    log: Path
+
+
+def obtain(session: Session, environments: Environments, wanted: Wanted) -> Path | None:
+    """The environment as a tar whose top is ``env/``; None when not everything has a wheel for the target.
+
+    Raises:
+        EngineError, ImageError: the engine or the native image is not to be had.
+        OSError: it cannot be kept.
+    """
+    target = wanted.target
+    requires = applicable(wanted.requires, target.arch, target.python)
+    if requires is None:
+        return None
+    native = environments.native(target.policy)
+    path = environments.directory / f"{_key(wanted, requires, native)}.tar"
+    if path.exists() and 0 <= environments.now() - path.stat().st_mtime < FRESH_SECONDS:
+        return path
+    with session.progress.step(f"build environment ({', '.join(requires) or 'nothing'})"):
+        return _make(session, wanted, requires, native, path)
+
+
+def _make(session: Session, wanted: Wanted, requires: Sequence[str], native: ImageInfo, path: Path) -> Path | None:
+    assert native.arch is not None
+    spec = ContainerSpec(image=native.id, platform=native.arch.oci_platform, purpose="environment")
+    log = Log(wanted.log, f"build environment of {wanted.target.identifier}")
+    with closing(log), session.container(spec) as container:
+        files = {"resolve.py": (INSIDE / "resolve.py").read_bytes(), Path(CA_BUNDLE).name: wanted.ca_bundle}
+        session.check(container, ["mkdir", "-p", IN_CONTAINER.work])
+        session.engine.put(container, IN_CONTAINER.work, [tar_of(files)])
+        step = _resolve_step(wanted, requires, native)
+        if session.attempt(container, step, log):
+            session.progress.note(f"not every build requirement has a wheel ({wanted.log}): installed under emulation")
+            return None
+        session.engine.stop(container)
+        stream = session.engine.get(container, HOME)
+        if stream is None:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{session.run}")
+        try:
+            with partial.open("wb") as file:
+                for chunk in stream:
+                    file.write(chunk)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> Step:
+    target = wanted.target
+    python = target.python
+    asked = {
+        "place": HOME,
+        "home": HOME,
+        "prefix": python.prefix,
+        "library": f"python{python.version}{'t' if python.free_threaded else ''}",
+        "platforms": platforms(target),
+        "requirements": list(requires),
+    }
+    argv = (f"{python.prefix}/bin/python", f"{IN_CONTAINER.work}/resolve.py", json.dumps(asked))
+    env = base_environment(native.env, wanted.index, with_ca=bool(wanted.ca_bundle))
+    return Step(title="build environment", argv=argv, env=env, cwd=IN_CONTAINER.work)
+
+
+def platforms(target: Target) -> list[str]:
+    """The platform tags that a target installs, the best first (PEP 656)."""
+    _, minor = target.policy.row.series
+    tags = [f"musllinux_1_{lower}_{target.arch.value}" for lower in range(minor, -1, -1)]
+    return [*tags, f"linux_{target.arch.value}"]
+
+
+def _key(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> str:
+    script = hashlib.sha256((INSIDE / "resolve.py").read_bytes()).hexdigest()
+    target = wanted.target
+    facts = [list(requires), platforms(target), str(target.python), sorted(wanted.index.items()), native.id, script]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def hand_over(session: Session, container: str, tar: Path) -> None:
+    """Put an environment into a build container, in place of one that is there."""
+    session.check(container, ["rm", "-rf", HOME])
+    session.engine.put(container, IN_CONTAINER.work, _chunks(tar))
+    session.engine.put(container, IN_CONTAINER.work, [tar_of({"run_hooks.py": (INSIDE / "run_hooks.py").read_bytes()})])
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def hooks_argv(system: BuildSystem, known: Sequence[str]) -> tuple[str, ...]:
+    """The command that builds the wheel in an environment that has ``known``."""
+    asked = {
+        "backend": system.backend,
+        "paths": list(system.paths),
+        "known": list(known),
+        "answer": ANSWER,
+        "dist": IN_CONTAINER.dist,
+    }
+    return (f"{HOME}/bin/python", f"{IN_CONTAINER.work}/run_hooks.py", json.dumps(asked))
+
+
+def parse_answer(content: bytes | None) -> tuple[str, ...] | None:
+    """What the backend has asked for; None for what is no list of texts: a project's code has written it."""
+    try:
+        found = json.loads(content or b"")
+    except ValueError:
+        return None
+    return tuple(found) if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

@@ -1,0 +1,68 @@
+"""Sent into a native container and run by its interpreter: ``resolve.py JSON`` makes a build environment.
+
+The environment is for an interpreter of the same release on another architecture: its packages are wheels of that
+architecture, unpacked and compiled to byte code here, where nothing is emulated. It is a virtual environment that has
+never run. Needs pip and nothing else; runs on CPython 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    place, home = asked["place"], asked["home"]
+    packages = os.path.join(place, "lib", asked["library"], "site-packages")
+    programs = os.path.join(place, "bin")
+    os.makedirs(packages)
+    os.makedirs(programs)
+    if asked["requirements"]:
+        install(packages, asked["platforms"], asked["requirements"])
+    move_out(packages, place, ("bin", "share", "include", "etc"))
+    for name in os.listdir(programs):
+        name_interpreter(os.path.join(programs, name), f"{home}/bin/python")
+    for name in ("python", "python3", asked["library"].rstrip("t")):
+        os.symlink(f"{asked['prefix']}/bin/python", os.path.join(programs, name))
+    with open(os.path.join(place, "pyvenv.cfg"), "w") as file:
+        file.write(f"home = {asked['prefix']}/bin\ninclude-system-site-packages = false\n")
+    # Some packages ship templates that no Python compiles. The hash is not looked at: nobody edits these files.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(packages, quiet=2, workers=0, invalidation_mode=mode, stripdir=place, prependdir=home)
+
+
+def install(packages: str, platforms: list[str], requirements: list[str]) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--target", packages, "--no-compile", "--only-binary=:all:"]
+    for platform in platforms:
+        command += ["--platform", platform]
+    done = subprocess.run([*command, "--", *requirements])
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def move_out(packages: str, place: str, names: tuple[str, ...]) -> None:
+    """What pip puts beside packages when it is given a target, to where a prefix has it."""
+    for name in names:
+        found = os.path.join(packages, name)
+        if not os.path.isdir(found) or os.path.exists(os.path.join(found, "__init__.py")):
+            continue
+        shutil.copytree(found, os.path.join(place, name), symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(found)
+
+
+def name_interpreter(path: str, python: str) -> None:
+    """Scripts are run by the environment's interpreter."""
+    with open(path, "rb") as file:
+        first, rest = file.readline(), file.read()
+    if first.startswith(b"#!") and b"python" in first:
+        with open(path, "wb") as file:
+            file.write(b"#!" + python.encode() + b"\n" + rest)
+
+
+main()
