@@ -314,7 +314,8 @@ def _coreutils(  # noqa: C901, PLR0911 - one case per command
             files[name] = File(link=target)
             return 0, b""
         case ["/bin/sh", "-c", script] if script.startswith("rm -rf "):
-            doomed = script.removeprefix("rm -rf ").split()
+            return _coreutils(engine, container, script.split(), env)
+        case ["rm" | "/bin/rm", "-f" | "-rf", *doomed]:
             for name in [name for name in files if any(name == d or name.startswith(f"{d}/") for d in doomed)]:
                 del files[name]
             return 0, b""

@@ -1,0 +1,152 @@
+"""Build environments on an engine in memory: when they are made, what they are given to, and when they are not used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from musllinux_build.arch import Arch
+from musllinux_build.builds.environment import ANSWER, FRESH_SECONDS, HOME, Environments, parse_answer, platforms
+from musllinux_build.buildsystem import BuildSystem
+from musllinux_build.errors import BuildError
+from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
+from musllinux_build.python import PythonTag
+from tests.fakes import FakeEngine, File
+from tests.unit.test_pipeline import IMAGE, Bench, target, wheel
+
+SYSTEM = BuildSystem(requires=("setuptools",), backend="setuptools.build_meta")
+Answer = tuple[int, bytes] | None
+
+
+class Pip:
+    """What resolve.py and run_hooks.py do."""
+
+    def __init__(self, *, wants: Sequence[Sequence[str]] = (), lacks: str = "", status: int = 0) -> None:
+        self.wants = [list(wish) for wish in wants]
+        self.lacks = lacks
+        self.status = status
+        self.resolved: list[list[str]] = []
+        self.hooks: list[Mapping[str, object]] = []
+
+    def __call__(self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+        script = next((word.rpartition("/")[2] for word in argv if word.endswith((".py",))), "")
+        files = engine.boxes[container].files
+        if script == "resolve.py":
+            asked = json.loads(argv[-1])
+            self.resolved.append(asked["requirements"])
+            if self.lacks in asked["requirements"]:
+                return 1, b"no matching distribution"
+            files.update({HOME: File(), f"{HOME}/pyvenv.cfg": File(data=repr(asked["requirements"]).encode())})
+            return 0, b""
+        if script != "run_hooks.py":
+            return None
+        assert files[f"{HOME}/pyvenv.cfg"].data == repr(self.resolved[-1]).encode() or not self.resolved
+        asked = json.loads(argv[-1])
+        self.hooks.append({**asked, "path": env["PATH"], "argv": argv})
+        if self.wants and (wish := self.wants.pop(0)):
+            files[ANSWER] = File(data=json.dumps(wish).encode())
+            return 77, b""
+        if not self.status:
+            files.update({f"{asked['dist']}/{name}": File(data=data) for name, data in [wheel()]})
+        return self.status, b"error: no\n"
+
+
+def bench_with(tmp_path: Path, pip: Pip, system: BuildSystem | None = SYSTEM) -> Bench:
+    bench = Bench(tmp_path)
+    bench.engine.commands.insert(0, pip)
+    where = Environments(directory=tmp_path / "kept", native=lambda _: bench.known(f"{IMAGE}-x86_64"))
+    bench.run = replace(
+        bench.run,
+        supply=replace(bench.run.supply, environments=where),
+        host=replace(bench.run.host, build_system=system),
+    )
+    return bench
+
+
+def test_the_environment_is_made_natively_and_kept(tmp_path: Path) -> None:
+    pip = Pip()
+    bench = bench_with(tmp_path, pip)
+    assert bench.build(target()).exit_code == 0
+    assert bench.build(target()).exit_code == 0
+    assert pip.resolved == [["setuptools"]]
+    assert bench.purposes.count("environment") == 1
+    assert "build" not in bench.project.seen
+    (box, *_) = (box for box in bench.engine.created if box.spec.purpose == "environment")
+    assert box.image.arch is Arch.X86_64
+    assert pip.hooks[0]["known"] == ["setuptools"]
+    assert str(pip.hooks[0]["path"]).startswith(f"{HOME}/bin:/opt/python/cp313-cp313/bin:")
+    assert not bench.engine.boxes
+
+
+def test_a_foreign_target_gets_its_own_wheels_from_a_native_pip(tmp_path: Path) -> None:
+    pip = Pip()
+    bench = bench_with(tmp_path, pip)
+    bench.build(target(Arch.ARMV7L))
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "environment")
+    assert box.image.arch is Arch.X86_64
+    assert pip.hooks[0]["argv"][0] == "linux32"  # type: ignore[index] # an argument vector
+
+
+def test_a_backend_that_asks_for_more_gets_it(tmp_path: Path) -> None:
+    pip = Pip(wants=[["ninja>=1.5"]])
+    bench = bench_with(tmp_path, pip)
+    assert bench.build(target()).exit_code == 0
+    assert pip.resolved == [["setuptools"], ["setuptools", "ninja>=1.5"]]
+    assert pip.hooks[1]["known"] == ["setuptools", "ninja>=1.5"]
+
+
+@pytest.mark.parametrize(
+    "pip",
+    [Pip(lacks="setuptools"), Pip(wants=[["cmake"]], lacks="cmake"), Pip(wants=[["x"]] * 9), Pip(wants=[["./x"]])],
+)
+def test_without_one_the_container_makes_its_own(tmp_path: Path, pip: Pip) -> None:
+    bench = bench_with(tmp_path, pip)
+    assert bench.build(target()).exit_code == 0
+    assert bench.project.seen[0] == "build"
+    assert not bench.engine.boxes
+
+
+def test_a_table_that_is_wrong_is_the_frontend_s_business(tmp_path: Path) -> None:
+    bench = bench_with(tmp_path, Pip(), None)
+    bench.build(target())
+    assert "environment" not in bench.purposes
+    assert bench.project.seen[0] == "build"
+
+
+def test_a_failed_build_is_told_and_not_tried_in_another_way(tmp_path: Path) -> None:
+    bench = bench_with(tmp_path, Pip(status=3))
+    (outcome,) = bench.build(target()).outcomes
+    assert isinstance(outcome.error, BuildError)
+    assert "exit status 3" in outcome.error.brief
+    assert "error: no" in outcome.error.details
+    assert "build" not in bench.project.seen
+
+
+def test_what_an_index_said_is_asked_again_the_next_day(tmp_path: Path) -> None:
+    pip = Pip()
+    bench = bench_with(tmp_path, pip)
+    bench.build(target())
+    (kept,) = (tmp_path / "kept").iterdir()
+    later = kept.stat().st_mtime + FRESH_SECONDS + 1
+    environments = bench.run.supply.environments
+    assert environments is not None
+    supply = replace(bench.run.supply, environments=replace(environments, now=lambda: later))
+    bench.run = replace(bench.run, supply=supply)
+    bench.build(target())
+    assert len(pip.resolved) == 2
+    assert list((tmp_path / "kept").iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"\xff", b'["a", 1]'])
+def test_an_answer_that_is_none(content: bytes | None) -> None:
+    assert parse_answer(content) is None
+
+
+def test_platforms_are_those_of_the_policy() -> None:
+    one = Target(arch=Arch.S390X, policy=Policy.MUSLLINUX_1_1, python=PythonTag(3, 9))
+    assert platforms(one) == ["musllinux_1_1_s390x", "musllinux_1_0_s390x", "linux_s390x"]
