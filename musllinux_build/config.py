@@ -21,6 +21,9 @@ Compiler = Literal["auto", "clang", "gcc"]
 Member = TypeVar("Member", Arch, Policy)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
 
+Accel = Literal["off", "compiler", "full"]
+"""How much of a foreign build is native: nothing, the compiler, or all that is not the project's own program."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -38,6 +41,7 @@ class Config:
     test_command: str = ""
     test_requires: tuple[str, ...] = ()
     compiler: Compiler = "auto"
+    accel: Accel = "full"
     pull: PullPolicy = "missing"
     registry: str = ""
     verify: bool = True
@@ -216,6 +220,7 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "test-command": _script,
     "test-requires": _lines,
     "compiler": _choice(get_args(Compiler)),
+    "accel": _choice(get_args(Accel)),
     "pull": _choice(get_args(PullPolicy)),
     "registry": _text,
     "verify": _flag,

@@ -58,7 +58,7 @@ def build_wheel(job: Job, container: str) -> None:
 def _build_in_environment(job: Job, container: str) -> bool:
     """Whether it was built so."""
     run, session, system = job.run, job.session, job.run.host.build_system
-    if run.supply.environments is None or system is None:
+    if run.supply.environments is None or system is None or (job.workshop.emulated and run.config.accel != "full"):
         return False
     requires = system.requires
     for _ in range(ROUNDS):

@@ -93,6 +93,7 @@ class Workshop:
     toolchain: str
     environment: Mapping[str, str]
     userland: Userland | None = None
+    emulated: bool = False
 
     @property
     def volumes(self) -> Mapping[str, str]:
@@ -118,18 +119,24 @@ def open_workshop(run: Run, target: Target) -> Workshop:
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
     environment = dict(base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle)))
-    userland = _userland(run, policy) if emulated else None
+    userland = _userland(run, policy) if emulated and run.config.accel == "full" else None
     if userland is not None:
         environment["PATH"] = path_with_userland(environment.get("PATH") or DEFAULT_PATH)
     toolchain = ""
-    if run.supply.toolchain is not None and run.config.compiler != "gcc":
+    unwanted = run.config.compiler == "gcc" or (emulated and run.config.accel == "off")
+    if run.supply.toolchain is not None and not unwanted:
         with session.progress.step("native compilers"):
             toolchain = run.supply.toolchain()
         environment["PATH"] = path_with_toolchain(arch, environment.get("PATH", ""))
         if run.config.compiler == "auto":
             environment["MUSLLINUX_BUILD_FALLBACKS"] = FALLBACKS
     workshop = Workshop(
-        image=image, start=image.id, toolchain=toolchain, environment=MappingProxyType(environment), userland=userland
+        image=image,
+        start=image.id,
+        toolchain=toolchain,
+        environment=MappingProxyType(environment),
+        userland=userland,
+        emulated=emulated,
     )
     if run.config.before_all:
         workshop = replace(workshop, start=_before_all(run, target, workshop))

@@ -36,7 +36,7 @@ from musllinux_build.cli.options import (
 )
 from musllinux_build.cli.say import failures_as_json
 from musllinux_build.cli.selection import Asked, gather, part_of, record_times, selection_options, times_file
-from musllinux_build.config import Compiler, Config
+from musllinux_build.config import Accel, Compiler, Config
 from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
@@ -73,6 +73,12 @@ T = TypeVar("T")
     type=click.Choice(get_args(Compiler)),
     help="auto (default): clang, native on every architecture, and the image's gcc for what clang does not compile;"
     " or one of them alone.",
+)
+@option(
+    "--accel",
+    type=click.Choice(get_args(Accel)),
+    help="For foreign architectures: full (default) runs compiler, shell tools and pip natively, compiler that alone,"
+    " off emulates everything.",
 )
 @option("--pull", type=click.Choice(["missing", "always", "never"]), help="When to ask a registry for images.")
 @option(

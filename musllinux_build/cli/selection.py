@@ -168,7 +168,7 @@ _PARSED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "environment": ("environment", parse_environment),
     "test_requires": ("test_requires", tuple),
 }
-_PLAIN = ("before_all", "before_build", "test_command", "compiler", "pull", "registry", "verify")
+_PLAIN = ("before_all", "before_build", "test_command", "compiler", "accel", "pull", "registry", "verify")
 
 
 def _read_times(path: Path) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ from musllinux_build.builds.pipeline import build_all
 from musllinux_build.builds.session import Session, signals_as_errors
 from musllinux_build.builds.steps import FALLBACKS, IN_CONTAINER
 from musllinux_build.builds.workshop import Host, Run, Supply
-from musllinux_build.config import Compiler, Config
+from musllinux_build.config import Accel, Compiler, Config
 from musllinux_build.elf.edit import ElfEdit
 from musllinux_build.errors import ImageError
 from musllinux_build.plan import Plan, Target
@@ -224,6 +224,18 @@ def test_the_compiler_is_chosen(tmp_path: Path, compiler: Compiler, mounted: boo
     (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
     assert (TOOLCHAIN_MOUNT in box.spec.volumes.values()) is mounted
     assert (bench.project.environments["build"].get("MUSLLINUX_BUILD_FALLBACKS") == FALLBACKS) is falls_back
+
+
+@pytest.mark.parametrize(
+    ("accel", "mounted"),
+    [("off", set()), ("compiler", {TOOLCHAIN_MOUNT}), ("full", {TOOLCHAIN_MOUNT, USERLAND_MOUNT})],
+)
+def test_how_much_is_native_is_chosen(tmp_path: Path, accel: Accel, mounted: set[str]) -> None:
+    bench = Bench(tmp_path, Config(accel=accel))
+    with_userland(bench)
+    bench.build(target(Arch.S390X))
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
+    assert {*box.spec.volumes.values()} == mounted
 
 
 def test_what_gcc_compiled_is_told(bench: Bench) -> None:
