@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ def read_build_system(pyproject: Mapping[str, object]) -> BuildSystem | None:
     if not _texts(requires) or not isinstance(backend, str) or not _texts(paths) or ("requires" not in table and table):
         return None
     return BuildSystem(requires=tuple(requires), backend=backend, paths=tuple(paths))
+
+
+def generates(requires: Sequence[str]) -> bool:
+    """Whether something among requirements writes sources that are the same on every architecture: Cython."""
+    return any(re.match(r"\s*cython\b", text, re.IGNORECASE) for text in requires)
 
 
 def applicable(requires: Sequence[str], arch: Arch, python: PythonTag) -> tuple[str, ...] | None:

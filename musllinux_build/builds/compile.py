@@ -17,6 +17,7 @@ from musllinux_build.builds.environment import (
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import Step, build_step, hooks_step
 from musllinux_build.builds.workshop import Run, Workshop
+from musllinux_build.buildsystem import generates
 from musllinux_build.plan import Target
 from musllinux_build.tarstream import only_file
 
@@ -68,6 +69,7 @@ def _build_in_environment(job: Job, container: str) -> bool:
             index=run.host.index,
             ca_bundle=run.host.ca_bundle,
             log=run.host.logs / f"{job.target.identifier}-environment.log",
+            generators=job.workshop.emulated and generates(system.requires),
         )
         tar = obtain(session, run.supply.environments, wanted)
         if tar is None:

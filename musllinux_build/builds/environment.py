@@ -18,10 +18,13 @@ from pathlib import Path
 
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Step, base_environment
+from musllinux_build.builds.volumes import DataVolume
 from musllinux_build.buildsystem import BuildSystem, applicable
+from musllinux_build.errors import ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
-from musllinux_build.ports import ContainerSpec, ImageInfo
+from musllinux_build.ports import PYTHONS_LABEL, ContainerSpec, ImageInfo
+from musllinux_build.python import PythonTag
 from musllinux_build.tarstream import CHUNK, tar_of
 
 HOME = f"{IN_CONTAINER.work}/env"
@@ -32,6 +35,9 @@ WANTS_MORE = 77
 
 ANSWER = f"{IN_CONTAINER.work}/answer.json"
 INSIDE = Path(__file__).with_name("inside")
+SCRIPTS = ("resolve.py", "native_cython.py")
+NATIVE_MOUNT = "/opt/musllinux-build/python"
+"""Where a foreign container has a native interpreter of the same release, read-only."""
 FRESH_SECONDS = 24 * 3600
 """How long what an index gave is taken for its answer."""
 
@@ -42,18 +48,24 @@ class Environments:
 
     directory: Path
     native: Callable[[Policy], ImageInfo]
+    interpreter: Callable[[Policy, PythonTag], str]
+    """The volume with a native interpreter for containers of other architectures."""
     now: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The environment of one target: what is in it, and whose index it comes from."""
+    """The environment of one target: what is in it, and whose index it comes from.
+
+    With ``generators`` those run on the native interpreter that the container has.
+    """
 
     target: Target
     requires: tuple[str, ...]
     index: Mapping[str, str]
     ca_bundle: bytes
     log: Path
+    generators: bool = False
 
 
 def obtain(session: Session, environments: Environments, wanted: Wanted) -> Path | None:
@@ -80,7 +92,8 @@ def _make(session: Session, wanted: Wanted, requires: Sequence[str], native: Ima
     spec = ContainerSpec(image=native.id, platform=native.arch.oci_platform, purpose="environment")
     log = Log(wanted.log, f"build environment of {wanted.target.identifier}")
     with closing(log), session.container(spec) as container:
-        files = {"resolve.py": (INSIDE / "resolve.py").read_bytes(), Path(CA_BUNDLE).name: wanted.ca_bundle}
+        files = {name: (INSIDE / name).read_bytes() for name in SCRIPTS}
+        files[Path(CA_BUNDLE).name] = wanted.ca_bundle
         session.check(container, ["mkdir", "-p", IN_CONTAINER.work])
         session.engine.put(container, IN_CONTAINER.work, [tar_of(files)])
         step = _resolve_step(wanted, requires, native)
@@ -113,6 +126,8 @@ def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) ->
         "library": f"python{python.version}{'t' if python.free_threaded else ''}",
         "platforms": platforms(target),
         "requirements": list(requires),
+        "generators": wanted.generators,
+        "native_python": f"{NATIVE_MOUNT}/bin/python3",
     }
     argv = (f"{python.prefix}/bin/python", f"{IN_CONTAINER.work}/resolve.py", json.dumps(asked))
     env = base_environment(native.env, wanted.index, with_ca=bool(wanted.ca_bundle))
@@ -127,10 +142,43 @@ def platforms(target: Target) -> list[str]:
 
 
 def _key(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> str:
-    script = hashlib.sha256((INSIDE / "resolve.py").read_bytes()).hexdigest()
-    target = wanted.target
-    facts = [list(requires), platforms(target), str(target.python), sorted(wanted.index.items()), native.id, script]
+    scripts = [hashlib.sha256((INSIDE / name).read_bytes()).hexdigest() for name in SCRIPTS]
+    target, index = wanted.target, sorted(wanted.index.items())
+    facts = [list(requires), platforms(target), str(target.python), index, native.id, scripts, wanted.generators]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def pythons_of(image: ImageInfo) -> tuple[str, ...]:
+    """The complete versions of an image's interpreters (``3.13.5``, ``3.14.1t``), none where it does not say."""
+    return tuple(filter(None, image.labels.get(PYTHONS_LABEL, "").split(",")))
+
+
+def minor_of(version: str) -> str:
+    """``3.14t`` of ``3.14.1t``."""
+    major, minor, *_ = version.split(".")
+    return f"{major}.{minor}{'t' if version.endswith('t') else ''}"
+
+
+def interpreter_volume(native: ImageInfo, python: PythonTag) -> DataVolume:
+    """The volume with an interpreter of a native image, to be mounted at NATIVE_MOUNT: it finds its files from there.
+
+    Raises:
+        ImageError: the image does not have it.
+    """
+    version = next((one for one in pythons_of(native) if PythonTag.parse(minor_of(one)) == python), "")
+    if not version or native.arch is None:
+        raise ImageError(f"the native image has no Python {python.version}")
+    home = f"/opt/_internal/cpython-{version.rstrip('t')}{'-nogil' if python.free_threaded else ''}"
+    digest = native.id.removeprefix("sha256:")[:16]
+    return DataVolume(
+        what="python",
+        name=f"musllinux-build-python-{python}-{digest}",
+        image=native.id,
+        platform=native.arch.oci_platform,
+        mount=home,
+        command=(f"{home}/bin/python3", "-V"),
+        expected=("bin/python3", f"lib/python{python.version}{'t' if python.free_threaded else ''}/os.py"),
+    )
 
 
 def hand_over(session: Session, container: str, tar: Path) -> None:

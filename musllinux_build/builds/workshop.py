@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
-from musllinux_build.builds.environment import Environments
+from musllinux_build.builds.environment import NATIVE_MOUNT, Environments
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, FALLBACKS, IN_CONTAINER, Places, base_environment, before_all_step
-from musllinux_build.buildsystem import BuildSystem
+from musllinux_build.buildsystem import BuildSystem, generates
 from musllinux_build.config import Config
 from musllinux_build.errors import EmulationError, FetchError, ImageError
 from musllinux_build.plan import Target
@@ -214,7 +214,7 @@ def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[st
         image=workshop.start,
         platform=target.arch.oci_platform,
         purpose="build",
-        volumes=workshop.volumes,
+        volumes={**workshop.volumes, **_native_interpreter(run, target, workshop)},
     )
     with run.session.container(spec) as container:
         engine, places = run.session.engine, run.supply.places(container)
@@ -226,6 +226,14 @@ def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[st
             if workshop.userland is not None:
                 enter(engine, container, workshop.userland)
         yield container
+
+
+def _native_interpreter(run: Run, target: Target, workshop: Workshop) -> Mapping[str, str]:
+    """A volume with a native interpreter where a generator of sources is to run on it (native_cython.py)."""
+    system, environments = run.host.build_system, run.supply.environments
+    if workshop.userland is None or environments is None or system is None or not generates(system.requires):
+        return {}
+    return {environments.interpreter(target.policy, target.python): NATIVE_MOUNT}
 
 
 def leave_container(run: Run, workshop: Workshop, container: str) -> None:

@@ -9,7 +9,7 @@ from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import built_in
-from musllinux_build.builds.environment import Environments
+from musllinux_build.builds.environment import Environments, interpreter_volume
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
 from musllinux_build.builds.volumes import ensure_volume
@@ -24,6 +24,7 @@ from musllinux_build.images.userland import ensure_userland_image
 from musllinux_build.images.works import Order
 from musllinux_build.policy import Policy
 from musllinux_build.ports import Engine, ImageInfo
+from musllinux_build.python import PythonTag
 from musllinux_build.toolchain import (
     ENGINES,
     ensure_toolchain_image,
@@ -74,6 +75,10 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
             raise ImageError(f"{ref} is gone", resolution="Start again.")
         return found
 
+    @functools.cache
+    def interpreter(policy: Policy, python: PythonTag) -> str:
+        return ensure_volume(session, interpreter_volume(image(policy, _native(engine)), python))
+
     def repository(policy: Policy, arch: Arch) -> RepositoryDirectory | None:
         path = supplies.apk_directory()
         return RepositoryDirectory(path=path, policy=policy, arch=arch) if path is not None else None
@@ -87,7 +92,9 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         sysroot=lambda container: ContainerSysroot(engine, container),
         userland=userland,
         environments=Environments(
-            directory=cache / "environments", native=lambda policy: image(policy, _native(engine))
+            directory=cache / "environments",
+            native=lambda policy: image(policy, _native(engine)),
+            interpreter=interpreter,
         ),
     )
 

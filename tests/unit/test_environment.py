@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 
 from musllinux_build.arch import Arch
-from musllinux_build.builds.environment import ANSWER, FRESH_SECONDS, HOME, Environments, parse_answer, platforms
+from musllinux_build.builds.environment import (
+    ANSWER,
+    FRESH_SECONDS,
+    HOME,
+    NATIVE_MOUNT,
+    Environments,
+    interpreter_volume,
+    parse_answer,
+    platforms,
+)
 from musllinux_build.buildsystem import BuildSystem
-from musllinux_build.errors import BuildError
+from musllinux_build.errors import BuildError, ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
+from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
 from musllinux_build.python import PythonTag
 from tests.fakes import FakeEngine, File
-from tests.unit.test_pipeline import IMAGE, Bench, target, wheel
+from tests.unit.test_pipeline import IMAGE, Bench, target, wheel, with_userland
 
 SYSTEM = BuildSystem(requires=("setuptools",), backend="setuptools.build_meta")
 Answer = tuple[int, bytes] | None
@@ -31,6 +41,7 @@ class Pip:
         self.lacks = lacks
         self.status = status
         self.resolved: list[list[str]] = []
+        self.generators: list[bool] = []
         self.hooks: list[Mapping[str, object]] = []
 
     def __call__(self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
@@ -39,6 +50,7 @@ class Pip:
         if script == "resolve.py":
             asked = json.loads(argv[-1])
             self.resolved.append(asked["requirements"])
+            self.generators.append(asked["generators"])
             if self.lacks in asked["requirements"]:
                 return 1, b"no matching distribution"
             files.update({HOME: File(), f"{HOME}/pyvenv.cfg": File(data=repr(asked["requirements"]).encode())})
@@ -59,7 +71,11 @@ class Pip:
 def bench_with(tmp_path: Path, pip: Pip, system: BuildSystem | None = SYSTEM) -> Bench:
     bench = Bench(tmp_path)
     bench.engine.commands.insert(0, pip)
-    where = Environments(directory=tmp_path / "kept", native=lambda _: bench.known(f"{IMAGE}-x86_64"))
+    where = Environments(
+        directory=tmp_path / "kept",
+        native=lambda _: bench.known(f"{IMAGE}-x86_64"),
+        interpreter=lambda _, python: f"python-{python}",
+    )
     bench.run = replace(
         bench.run,
         supply=replace(bench.run.supply, environments=where),
@@ -98,6 +114,18 @@ def test_a_backend_that_asks_for_more_gets_it(tmp_path: Path) -> None:
     assert bench.build(target()).exit_code == 0
     assert pip.resolved == [["setuptools"], ["setuptools", "ninja>=1.5"]]
     assert pip.hooks[1]["known"] == ["setuptools", "ninja>=1.5"]
+
+
+@pytest.mark.parametrize("arch", [Arch.S390X, Arch.X86_64])
+def test_cython_runs_natively_where_the_rest_does_not(tmp_path: Path, arch: Arch) -> None:
+    pip = Pip()
+    bench = bench_with(tmp_path, pip, replace(SYSTEM, requires=("Cython>=3 ; python_version > '3'", "setuptools")))
+    with_userland(bench)
+    bench.build(target(arch))
+    foreign = arch is not Arch.X86_64
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
+    assert box.spec.volumes.get("python-cp313") == (NATIVE_MOUNT if foreign else None)
+    assert pip.generators == [foreign]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +178,22 @@ def test_an_answer_that_is_none(content: bytes | None) -> None:
 def test_platforms_are_those_of_the_policy() -> None:
     one = Target(arch=Arch.S390X, policy=Policy.MUSLLINUX_1_1, python=PythonTag(3, 9))
     assert platforms(one) == ["musllinux_1_1_s390x", "musllinux_1_0_s390x", "linux_s390x"]
+
+
+def test_the_volume_of_an_interpreter_is_its_directory_in_the_image() -> None:
+    image = ImageInfo(
+        id="sha256:0123456789abcdef01",
+        architecture="amd64",
+        variant=None,
+        labels={PYTHONS_LABEL: "3.9.2,3.13.5,3.13.5t"},
+    )
+    plain = interpreter_volume(image, PythonTag(3, 13))
+    assert (plain.name, plain.mount) == (
+        "musllinux-build-python-cp313-0123456789abcdef",
+        "/opt/_internal/cpython-3.13.5",
+    )
+    threads = interpreter_volume(image, PythonTag(3, 13, free_threaded=True))
+    assert threads.mount == "/opt/_internal/cpython-3.13.5-nogil"
+    assert "lib/python3.13t/os.py" in threads.expected
+    with pytest.raises(ImageError, match=r"no Python 3\.14"):
+        interpreter_volume(image, PythonTag(3, 14))

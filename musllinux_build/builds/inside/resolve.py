@@ -14,6 +14,17 @@ import py_compile
 import shutil
 import subprocess
 import sys
+from importlib import metadata
+from typing import Any
+
+COMMAND = """#!{python} -I
+import glob, sys
+sys.path.insert(0, "{native}")
+sys.path += glob.glob("{home}/lib/*/site-packages")
+from Cython.Compiler.Main import setuptools_main
+sys.exit(setuptools_main())
+"""
+"""The command ``cython`` of an environment, run by a native interpreter."""
 
 
 def main() -> None:
@@ -32,9 +43,12 @@ def main() -> None:
         os.symlink(f"{asked['prefix']}/bin/python", os.path.join(programs, name))
     with open(os.path.join(place, "pyvenv.cfg"), "w") as file:
         file.write(f"home = {asked['prefix']}/bin\ninclude-system-site-packages = false\n")
+    if asked["generators"]:
+        add_native_cython(asked, place, packages)
     # Some packages ship templates that no Python compiles. The hash is not looked at: nobody edits these files.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(packages, quiet=2, workers=0, invalidation_mode=mode, stripdir=place, prependdir=home)
+    for directory in (packages, os.path.join(place, "native")):
+        compileall.compile_dir(directory, quiet=2, workers=0, invalidation_mode=mode, stripdir=place, prependdir=home)
 
 
 def install(packages: str, platforms: list[str], requirements: list[str]) -> None:
@@ -44,6 +58,29 @@ def install(packages: str, platforms: list[str], requirements: list[str]) -> Non
     done = subprocess.run([*command, "--", *requirements])
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def add_native_cython(asked: dict[str, Any], place: str, packages: str) -> None:
+    """The same Cython for a native interpreter, and what hands its work over; nothing where there is no Cython."""
+    found = next(
+        (path for path in metadata.distributions(path=[packages]) if path.metadata["Name"].lower() == "cython"), None
+    )
+    if found is None:
+        return
+    native = os.path.join(place, "native")
+    os.makedirs(native)
+    command = [sys.executable, "-m", "pip", "install", "--target", native, "--no-compile", "--no-deps"]
+    done = subprocess.run([*command, "--only-binary=:all:", f"Cython=={found.version}"])
+    if done.returncode:
+        sys.exit(done.returncode)
+    module = "_musllinux_build_cython"
+    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "native_cython.py"), f"{packages}/{module}.py")
+    with open(os.path.join(packages, f"{module}.pth"), "w") as file:
+        file.write(f"import {module}\n")
+    program = os.path.join(place, "bin", "cython")
+    with open(program, "w") as file:
+        file.write(COMMAND.format(python=asked["native_python"], native=f"{asked['home']}/native", home=asked["home"]))
+    os.chmod(program, 0o755)
 
 
 def move_out(packages: str, place: str, names: tuple[str, ...]) -> None:
