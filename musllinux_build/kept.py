@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -29,7 +30,7 @@ class Kind(Enum):
     @property
     def directories(self) -> tuple[str, ...]:
         """Directories of it below the cache directory."""
-        return () if self in (Kind.STOCK, Kind.PROBE) else (self.value,)
+        return () if self in (Kind.BEFORE_ALL, Kind.STOCK, Kind.PROBE) else (self.value,)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -69,6 +70,18 @@ class Holding:
             "count": self.count,
             "bytes": self.size,
         }
+
+
+def parse_size(text: str) -> int:
+    """The bytes in ``500 MB`` or ``5GB`` (decimal units, as sizes are shown), or in a plain number.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)b?", text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no size; write it as 500MB or 5GB")
+    return int(float(found[1]) * 1000 ** ("kmgt".index(found[2]) + 1 if found[2] else 0))
 
 
 def beyond(entries: Sequence[Entry], most: int) -> list[Entry]:

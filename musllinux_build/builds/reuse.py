@@ -81,7 +81,8 @@ def keep(run: Run, target: Target, image: ImageInfo, wheel: BuiltWheel) -> None:
         return
     try:
         reuse.store.keep(wheel_key(reuse, target, image), wheel)
-    except OSError as error:
+    except (MusllinuxBuildError, OSError) as error:
+        _raise_signal(error)
         run.session.progress.warn(f"{wheel.path.name} is not kept for later runs: {error}")
 
 
@@ -99,7 +100,12 @@ def _local_image(run: Run, reuse: Reuse, target: Target) -> ImageInfo | None:
 
 
 def _not_reused(run: Run, target: Target, error: MusllinuxBuildError | OSError) -> None:
-    """A signal ends the run; anything else meets the build, too, which explains it."""
+    """What goes wrong here meets the build, too, which explains it."""
+    _raise_signal(error)
+    run.session.progress.detail(f"{target.identifier}: no finished wheel is looked for: {error}")
+
+
+def _raise_signal(error: MusllinuxBuildError | OSError) -> None:
+    """A signal ends the run."""
     if isinstance(error, (InterruptedBuildError, TerminatedError)):
         raise error
-    run.session.progress.detail(f"{target.identifier}: no finished wheel is looked for: {error}")

@@ -12,6 +12,7 @@ from musllinux_build.audit.apply import built_in
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
 from musllinux_build.builds.workshop import Supply
+from musllinux_build.cli.reuse import uses_of_images
 from musllinux_build.config import Config
 from musllinux_build.errors import EngineError, ImageError
 from musllinux_build.images.bases import ensure_base
@@ -76,6 +77,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
         apk_mirror=repository,
         patcher=built_in,
         sysroot=lambda container: ContainerSysroot(engine, container),
+        used=uses_of_images(cache, lines).note,
     )
 
 
