@@ -147,7 +147,8 @@ class Cleaned:
         """The sentence on it."""
         size = f", {human_size(self.size)}" if self.size is not None else ""
         left = f"; {self.left} in use" if self.left else ""
-        return f"{self.kind.value}: {self.gone} {self.what}{size} {'to be ' if dry_run else ''}removed{left}"
+        what = self.what.removesuffix("s") if self.gone == 1 else self.what
+        return f"{self.kind.value}: {self.gone} {what}{size} {'to be ' if dry_run else ''}removed{left}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,20 @@ from musllinux_build.arch import Arch
 from musllinux_build.builds.finished import Reuse, common_facts
 from musllinux_build.builds.workshop import Host
 from musllinux_build.cli.closing import show_report
+from musllinux_build.cli.reuse import make_reuse
 from musllinux_build.cli.selection import record_times
 from musllinux_build.config import Config
 from musllinux_build.errors import BuildError, EngineError, TerminatedError
+from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.images.supplies import Supplies
 from musllinux_build.parts import Part, format_part, parse_part, seconds_of
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
 from musllinux_build.report import Report, table_rows
+from musllinux_build.shipped import program_digest
 from musllinux_build.tarstream import tar_of
+from musllinux_build.toolchain import toolchain_image_tag
 from tests.fakes import ListProgress
 from tests.unit.test_pipeline import EXTENSION, IMAGE, Bench, target
 from tests.wheelgen import WheelSpec, build_wheel
@@ -331,7 +336,10 @@ def test_the_report_says_reused_and_the_times_do_not(
 def test_the_least_recently_used_goes_first(machine: Machine) -> None:
     machine.build(target(minor=11), target(minor=13))
     store = WheelStore(machine.root)
+    for seconds, entry in enumerate(machine.kept):
+        os.utime(entry / RECORD, (seconds, seconds))
     newest, oldest = store.entries()
+    assert [newest.name, oldest.name] == [path.name for path in reversed(machine.kept)]
     assert store.find(oldest.name) is not None  # now it is the one used last
     assert [entry.name for entry in store.entries()] == [oldest.name, newest.name]
     assert store.limit(newest.size + oldest.size) == []
@@ -378,6 +386,47 @@ def test_fail_fast_tells_what_was_reused_in_the_order_of_the_plan(tmp_path: Path
     first, second = machine.again(target(minor=11), target(minor=13)).outcomes
     assert isinstance(first.error, BuildError)
     assert second.reused
+
+
+def test_what_a_run_with_an_engine_knows_its_wheels_by(machine: Machine, tmp_path: Path) -> None:
+    supplies = Supplies.chosen()
+    policy, arch = Policy.MUSLLINUX_1_2, Arch.X86_64
+    reference = image_reference(DEFAULT_REGISTRY, policy, arch)
+
+    def made(config: Config) -> Reuse:
+        host, cache = machine.run.host, tmp_path / "cache"
+        return make_reuse(machine.engine, supplies, cache, config=config, host=host, rebuild=False)
+
+    assert made(Config()).image(policy, arch) is None
+    machine.engine.add_image(reference, arch)
+    assert made(Config()).image(policy, arch) == machine.engine.image(reference)
+    assert made(Config(pull="always")).image(policy, arch) is None
+    compilers, packages, lock = made(Config()).ground(policy, arch)
+    assert compilers == toolchain_image_tag(arch, supplies.toolchain_wheel(arch).sha256)
+    assert (packages, len(lock)) == ("", 16)
+    index = tmp_path / "apk" / "v3.13" / "main" / "x86_64" / "APKINDEX.tar.gz"
+    index.parent.mkdir(parents=True)
+    index.write_bytes(b"index")
+    supplies = replace(supplies, apk_mirror=str(tmp_path / "apk"))
+    assert made(Config()).ground(policy, arch)[1] == ""
+    assert made(Config(before_all="apk add x")).ground(policy, arch)[1] != ""
+    assert machine.engine.created == []
+
+
+def test_the_use_of_a_kept_image_is_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, Config(before_all="apk add x"))
+    told: list[str] = []
+    machine.run = replace(machine.run, supply=replace(machine.run.supply, used=told.append))
+    machine.build(target())
+    machine.again(target(), rebuild=True)
+    assert len(told) == 2
+    assert len(set(told)) == 1
+    assert machine.engine.image(told[0]) is not None
+
+
+def test_the_tool_is_another_one_when_a_file_of_it_is() -> None:
+    assert program_digest() == program_digest()
+    assert len(program_digest()) == 64
 
 
 def test_the_host_has_no_field_that_nobody_thought_of() -> None:
