@@ -46,6 +46,7 @@ class PartOutcome:
     floor: str = ""
     seconds: float = 0.0
     error: str = ""
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ def _outcome(row: Mapping[str, Any]) -> PartOutcome:
         floor=str(row.get("floor", "")),
         seconds=float(row["seconds"]),
         error=str(row.get("error", "")),
+        reused=bool(row.get("reused", False)),
     )
 
 
@@ -126,5 +128,5 @@ def seconds_of(parts: Sequence[PartReport]) -> Mapping[str, float]:
         outcome.identifier: outcome.seconds
         for part in parts
         for outcome in part.outcomes
-        if outcome.wheel and not outcome.error
+        if outcome.wheel and not outcome.error and not outcome.reused
     }

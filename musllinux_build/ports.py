@@ -198,6 +198,10 @@ class Engine(Protocol):
         """Remove a volume; nothing happens when it is gone."""
         ...
 
+    def volumes(self, label: str) -> Sequence[str]:
+        """Names of the volumes with ``label`` (``key`` or ``key=value``)."""
+        ...
+
     def images(self, label: str) -> Sequence[str]:
         """Ids of the local images with ``label``."""
         ...

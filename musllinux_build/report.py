@@ -44,6 +44,8 @@ class Outcome:
     log: Path | None = None
     same_as: str = ""
     """The wheel of an earlier Python that serves this one too (abi3)."""
+    reused: bool = False
+    """Whether an earlier run has built and proven the wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
             "proven": list(wheel.proven),
             "caveat": wheel.caveat,
             "fallbacks": [{"reason": reason, "source": source} for reason, source in wheel.fallbacks],
+            "reused": outcome.reused,
         }
     if outcome.error is not None:
         common |= error_json(outcome.error)
@@ -125,7 +128,7 @@ def table_rows(report: Report) -> Sequence[Row]:
 
 
 def _outcome_row(outcome: Outcome) -> Row:
-    took = f"{outcome.seconds:.1f} s"
+    took = "reused" if outcome.reused else f"{outcome.seconds:.1f} s"
     wheel = outcome.wheel
     if wheel is None:
         brief = outcome.error.brief if outcome.error else "no wheel"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,18 @@ def shipped(name: str) -> Path:
         details="An image's own copy builds wheels inside that image, and lacks what images are made of.",
         resolution="python -m pip install musllinux-build   (on a machine with a container engine)",
     )
+
+
+def program_digest() -> str:
+    """64 hexadecimal digits that change with any file of this package, so that a changed tool is another one."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        name = path.relative_to(package)
+        if path.is_file() and not {"_shipped", "__pycache__"} & {*name.parts}:
+            content = path.read_bytes()
+            digest.update(f"{name.as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def tool_files() -> Mapping[str, Path]:

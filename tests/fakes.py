@@ -202,6 +202,9 @@ class FakeEngine:
     def remove_volume(self, name: str) -> None:
         self._volumes.pop(name, None)
 
+    def volumes(self, label: str) -> Sequence[str]:
+        return [name for name, labels in self._volumes.items() if _labelled(labels, label)]
+
     def images(self, label: str) -> Sequence[str]:
         return [info.id for info, _ in self._images.values() if _labelled(info.labels, label)]
 

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import docker  # noqa: TID251 - this is the module the ban points to
@@ -355,11 +355,14 @@ class DockerEngine:
 
     def remove_volume(self, name: str) -> None:
         """Remove the volume; fine when it is gone."""
-        with _explained(f"removing the volume {name}"):
-            try:
-                self._api.remove_volume(name, force=True)
-            except api_errors.NotFound:
-                return
+        with _explained(f"removing the volume {name}"), suppress(api_errors.NotFound):
+            self._api.remove_volume(name, force=True)
+
+    def volumes(self, label: str) -> Sequence[str]:
+        """Names of the volumes with the label."""
+        with _explained("listing volumes"):
+            found = self._api.volumes(filters={"label": label}).get("Volumes")
+            return [str(item["Name"]) for item in found or ()]
 
     def images(self, label: str) -> Sequence[str]:
         """Ids of local images with the label."""
@@ -387,11 +390,8 @@ class DockerEngine:
 
     def remove_image(self, ref: str) -> None:
         """Remove the image; fine when it is gone."""
-        with _explained(f"removing the image {ref}"):
-            try:
-                self._api.remove_image(ref, force=True)
-            except api_errors.ImageNotFound:
-                return
+        with _explained(f"removing the image {ref}"), suppress(api_errors.ImageNotFound):
+            self._api.remove_image(ref, force=True)
 
 
 def _explained_chunks(stream: Iterable[bytes], path: str) -> Iterator[bytes]:

@@ -188,6 +188,10 @@ class OwnRoot:
     def remove_volume(self, name: str) -> None:
         """No volumes."""
 
+    def volumes(self, label: str) -> Sequence[str]:  # noqa: ARG002 - the port's signature
+        """No volumes."""
+        return ()
+
     def images(self, label: str) -> Sequence[str]:
         """The one image, where it has the label."""
         key, equals, value = label.partition("=")

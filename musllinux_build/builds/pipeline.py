@@ -16,6 +16,7 @@ from pathlib import Path
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.compile import Job, build_wheel
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
+from musllinux_build.builds.reuse import finished_before, keep, reused, wheels_of
 from musllinux_build.builds.session import Log
 from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
@@ -51,28 +52,35 @@ MAXIMUM_WHEEL_BYTES = 2 << 30
 def build_all(run: Run, plan: Plan) -> Report:
     """Every target's outcome. Failures are outcomes; signals end the run after cleaning up.
 
-    A project that turns out to be pure Python is so for every target: the rest is not reached.
+    What earlier runs have finished comes first and costs no container. A project that turns out to be pure Python is
+    so for every target: the rest is not reached.
     """
-    outcomes: list[Outcome] = []
-    for _, group in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
-        for outcome in _group_outcomes(run, tuple(group)):
-            outcomes.append(outcome)
+    outcomes = finished_before(run, plan.targets)
+    left = [target for target in plan.targets if target not in outcomes]
+    for _, group in groupby(left, key=lambda target: (target.arch, target.policy)):
+        targets = tuple(group)
+        for outcome in _group_outcomes(run, targets, wheels_of(outcomes.values(), targets[0])):
+            outcomes[outcome.target] = outcome
             if outcome.error and (run.host.fail_fast or isinstance(outcome.error, PureProjectError)):
-                return Report(plan=plan, outcomes=tuple(outcomes))
-    return Report(plan=plan, outcomes=tuple(outcomes))
+                return _report(plan, outcomes)
+    return _report(plan, outcomes)
 
 
-def _group_outcomes(run: Run, targets: tuple[Target, ...]) -> Iterator[Outcome]:
-    """The outcomes of one architecture and policy, one after the other."""
+def _report(plan: Plan, outcomes: Mapping[Target, Outcome]) -> Report:
+    """The outcomes in the plan's order."""
+    return Report(plan=plan, outcomes=tuple(outcomes[target] for target in plan.targets if target in outcomes))
+
+
+def _group_outcomes(run: Run, targets: tuple[Target, ...], done: list[BuiltWheel]) -> Iterator[Outcome]:
+    """The outcomes of one architecture and policy, one after the other; ``done`` are wheels it has already."""
     try:
         workshop = open_workshop(run, targets[0])
     except (MusllinuxBuildError, OSError) as error:
         failure = _explained(error, run.host)
         yield from (Outcome(target=target, seconds=0.0, error=failure) for target in targets)
         return
-    done: list[BuiltWheel] = []
     for target in targets:
-        outcome = _outcome(run, target, workshop, done)
+        outcome = reused(run, target, workshop.image, done) or _outcome(run, target, workshop, done)
         if outcome.wheel is not None and not outcome.same_as:
             done.append(outcome.wheel)
         yield outcome
@@ -90,6 +98,7 @@ def _outcome(run: Run, target: Target, workshop: Workshop, done: Sequence[BuiltW
             run.session.progress.note(f"{target.identifier}  (log: {path})")
             job = Job(run=run, target=target, workshop=workshop, log=log)
             wheel = _prove_again(job, earlier) if earlier else _build_one(job)
+            keep(run, target, workshop.image, wheel)
     except (MusllinuxBuildError, OSError) as error:
         failure = _explained(error, run.host)
     return Outcome(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
 from musllinux_build.builds.environment import NATIVE_MOUNT, Environments
+from musllinux_build.builds.finished import Reuse
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, FALLBACKS, IN_CONTAINER, Places, base_environment, before_all_step
@@ -67,6 +68,10 @@ class Supply:
     """Where build environments are made natively; None where each container makes its own."""
     places: Callable[[str], Places] = lambda _: IN_CONTAINER
     """Where a container has project and work."""
+    reuse: Reuse | None = None
+    """Finished wheels of earlier runs; None where nothing says what a wheel was made from, or none are kept."""
+    used: Callable[[str], None] = lambda _: None
+    """Is told which kept image a run uses, so that those that no run uses any more can go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +183,7 @@ def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
     session = run.session
     mirror = run.supply.apk_mirror(target.policy, target.arch)
     tag = f"musllinux-build/before-all:{_before_all_key(run, workshop, mirror)}"
+    run.supply.used(tag)
     if session.engine.image(tag) is not None:
         session.progress.note("before-all: kept from an earlier run")
         return tag

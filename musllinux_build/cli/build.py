@@ -29,6 +29,7 @@ from musllinux_build.cli.main import show_error
 from musllinux_build.cli.options import (
     Lines,
     cache_directory,
+    cache_limit_option,
     log_directory,
     option,
     progress,
@@ -44,6 +45,7 @@ from musllinux_build.project import source_tar
 from musllinux_build.report import NOT_PROVEN, Report, distinct_errors
 
 if TYPE_CHECKING:
+    from musllinux_build.builds.finished import Reuse
     from musllinux_build.builds.session import Session
     from musllinux_build.builds.workshop import Host, Supply
 
@@ -93,6 +95,8 @@ T = TypeVar("T")
 )
 @option("--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: build the rest, or stop.")
 @option("--verify/--no-verify", default=None, help="Prove every wheel on stock Alpine (default), or do not.")
+@option("--rebuild", is_flag=True, help="Build also what an earlier run has finished from the same.")
+@cache_limit_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
 @option(
@@ -134,11 +138,13 @@ def _leave_report(part: Part, report: Report, output: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """Where containers are made, and what the pipeline asks for there."""
+    """Where containers are made, what the pipeline asks for there, and what is done when it has ended."""
 
     engine: Engine
     supply: Callable[[Session], Supply]
     remove_by_hand: str
+    reuse: Callable[[Config, Host], Reuse | None]
+    tidy: Callable[[Report], None]
 
 
 def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Ground:
@@ -146,19 +152,31 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> G
         own = own_engine(asked.here)
         lines.note(f"inside {asked.here.name}: no engine is used, and wheels are {NOT_PROVEN}")
         warn_of_options(given, lines)
-        return Ground(engine=own, supply=lambda _: own_supply(own), remove_by_hand="rm -rf")
+        # Nothing says what this image is made of, and what was done to it.
+        return Ground(
+            engine=own,
+            supply=lambda _: own_supply(own),
+            remove_by_hand="rm -rf",
+            reuse=lambda _config, _host: None,
+            tidy=lambda _: None,
+        )
     # Imported here: they bring the engine's SDK, which --dry-run and the inside of an image do without.
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
+    from musllinux_build.cli.reuse import make_reuse, tidy  # noqa: PLC0415
     from musllinux_build.cli.wiring import make_supply  # noqa: PLC0415
 
-    supplies = asked.supplies
+    supplies, cache = asked.supplies, cache_directory()
     assert supplies is not None
     with lines.step("engine"):
         engine = connect()
     return Ground(
         engine=engine,
-        supply=lambda session: make_supply(session, asked.config, supplies, cache_directory()),
+        supply=lambda session: make_supply(session, asked.config, supplies, cache),
         remove_by_hand="docker rm --force",
+        reuse=lambda config, host: make_reuse(
+            engine, supplies, cache, config=config, host=host, rebuild=given["rebuild"]
+        ),
+        tidy=lambda report: tidy(engine, cache, lines, most=given["cache_limit"], report=report),
     )
 
 
@@ -188,8 +206,10 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
             ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
         )
         with closing(session):
-            supply = ground.supply(session)
-            return part, build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
+            supply = replace(ground.supply(session), reuse=ground.reuse(config, host))
+            report = build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
+            ground.tidy(report)
+            return part, report
 
 
 def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:

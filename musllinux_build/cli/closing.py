@@ -37,7 +37,8 @@ def show_report(report: Report, *, as_json: bool) -> None:
     served = sum(outcome.wheel is not None for outcome in report.outcomes)
     noun = "wheel" if len(wheels) == 1 else "wheels"
     text = f"{len(wheels)} {noun}, {total}, for {served} of {len(report.plan.targets)} targets"
-    click.echo(text + (f"; {failed} failed" if failed else ""))
+    reused = sum(outcome.reused for outcome in report.outcomes)
+    click.echo(text + (f"; {reused} reused" if reused else "") + (f"; {failed} failed" if failed else ""))
 
 
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 IDENTITY = "this image"
-WITHOUT_MEANING = ("pull", "registry", "offline", "lock", "apk_mirror", "source_mirror", "base_archives")
+WITHOUT_MEANING = ("pull", "registry", "offline", "lock", "apk_mirror", "source_mirror", "base_archives", "rebuild")
 
 
 def inside_option(command: F) -> F:

@@ -24,6 +24,7 @@ COMMANDS = {
     "survey": ("musllinux_build.cli.survey", "survey", "Say which published wheels break their tag, and why."),
     "policy": ("musllinux_build.cli.policy", "policy", "Record releases of musl, derive the policies, and check them."),
     "images": ("musllinux_build.cli.images", "images", "Lock and build the images."),
+    "cache": ("musllinux_build.cli.cache", "cache_command", "Say what is kept for later runs, and remove it."),
     "doctor": ("musllinux_build.cli.doctor", "doctor", "Check engine, emulation and network; --fix mends them."),
 }
 

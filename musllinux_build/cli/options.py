@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from musllinux_build.adapters.cache_files import tag_cache
 from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
+from musllinux_build.kept import DEFAULT_LIMIT, parse_size
+from musllinux_build.report import human_size
 
 KEPT_LOGS = 20
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +48,30 @@ class Lines(click.ParamType):  # type: ignore[type-arg] # generic in the newest 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """The lines that are not empty."""
         return [line.strip() for line in rv.splitlines() if line.strip()]
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
+    """``5GB``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes in ``value``."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+cache_limit_option = option(
+    "--cache-limit",
+    type=Size(),
+    default=DEFAULT_LIMIT,
+    metavar="SIZE",
+    help=f"Keep no more finished wheels than this, those used last (default: {human_size(DEFAULT_LIMIT)}; 0: none).",
+)
 
 
 def verbosity_options(command: F) -> F:
@@ -80,9 +107,11 @@ def progress(verbose: int, quiet: int) -> ConsoleProgress:
 
 
 def cache_directory() -> Path:
-    """``$XDG_CACHE_HOME/musllinux-build`` (XDG base directory specification)."""
+    """``$XDG_CACHE_HOME/musllinux-build`` (XDG base directory specification), made and tagged as a cache if need be."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "musllinux-build"
+    path = (Path(base) if base else Path.home() / ".cache") / "musllinux-build"
+    tag_cache(path)
+    return path
 
 
 def log_directory(name: str) -> Path:
@@ -90,12 +119,12 @@ def log_directory(name: str) -> Path:
     logs = cache_directory() / "logs"
     runs = sorted(logs.iterdir()) if logs.is_dir() else []
     for old in runs[: max(0, len(runs) - KEPT_LOGS + 1)]:
-        if not _runs(old.name):
+        if not still_runs(old.name):
             shutil.rmtree(old, ignore_errors=True)
     return logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
 
 
-def _runs(name: str) -> bool:
+def still_runs(name: str) -> bool:
     """Whether the process that a log directory is called after is there."""
     try:
         os.kill(int(name.split("-")[2]), 0)

@@ -199,7 +199,7 @@ def record_times(path: Path, report: Report, lines: Progress) -> None:
     took = {
         outcome.target.identifier: outcome.seconds
         for outcome in report.outcomes
-        if outcome.wheel is not None and outcome.error is None
+        if outcome.wheel is not None and outcome.error is None and not outcome.reused
     }
     if not took:
         return

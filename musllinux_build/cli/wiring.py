@@ -14,6 +14,7 @@ from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Session
 from musllinux_build.builds.volumes import ensure_volume
 from musllinux_build.builds.workshop import Supply
+from musllinux_build.cli.reuse import uses_of_images
 from musllinux_build.config import Config
 from musllinux_build.errors import EngineError, ImageError
 from musllinux_build.images.bases import ensure_base
@@ -96,6 +97,7 @@ def make_supply(session: Session, config: Config, supplies: Supplies, cache: Pat
             native=lambda policy: image(policy, _native(engine)),
             interpreter=interpreter,
         ),
+        used=uses_of_images(cache, lines).note,
     )
 
 

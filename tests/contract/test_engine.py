@@ -237,6 +237,8 @@ def test_a_volume_is_made_once_and_removed_twice(engine: Engine) -> None:
         assert engine.volume(name, {LABEL: "contract"})
         assert not engine.volume(name, {})
         assert engine.volume_labels(name) == {LABEL: "contract"}
+        assert name in engine.volumes(f"{LABEL}=contract")
+        assert name not in engine.volumes(f"{LABEL}=other")
     finally:
         engine.remove_volume(name)
     engine.remove_volume(name)

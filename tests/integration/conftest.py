@@ -40,13 +40,21 @@ Tool = Callable[..., Ran]
 
 @pytest.fixture(scope="session")
 def tool() -> Tool:
-    """Run ``musllinux-build`` with arguments; keyword arguments are environment variables."""
+    """Run ``musllinux-build`` with arguments; keyword arguments are environment variables.
+
+    What is tested is built, also when an earlier run has finished the same.
+    """
 
     def run(
         *arguments: str | Path, program: Path = BESIDE / "musllinux-build", cwd: Path | None = None, **env: str
     ) -> Ran:
         done = subprocess.run(
-            [program, *arguments], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+            [program, *arguments],
+            cwd=cwd,
+            env={**os.environ, "MUSLLINUX_BUILD_REBUILD": "1", **env},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         ran = Ran(status=done.returncode, out=done.stdout, err=done.stderr)
         assert "Traceback" not in ran.err, ran.everything
