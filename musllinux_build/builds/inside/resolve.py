@@ -102,4 +102,5 @@ def name_interpreter(path: str, python: str) -> None:
             file.write(b"#!" + python.encode() + b"\n" + rest)
 
 
-main()
+if __name__ == "__main__":
+    main()

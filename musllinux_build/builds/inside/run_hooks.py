@@ -75,4 +75,5 @@ def main() -> None:
     print("built", backend.build_wheel(asked["dist"], {}))
 
 
-main()
+if __name__ == "__main__":
+    main()
