@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +29,13 @@ def shipped_files(dockerfile: str = "Dockerfile") -> Mapping[str, Path]:
     return {dockerfile: root / dockerfile, **scripts}
 
 
-def package_files(supplies: Supplies, policy: Policy, arch: Arch) -> Mapping[str, Path]:
+def package_files(
+    supplies: Supplies, policy: Policy, arch: Arch, only: Callable[[str], bool] = lambda _: True
+) -> Mapping[str, Path]:
     """The packages and keys of a mirror directory that this architecture needs, by their path in the context.
 
-    Where the lock has their checksums, they are those packages and no others.
+    Where the lock has their checksums, they are those packages and no others. ``only`` says by their file names which
+    packages are wanted at all.
 
     Raises:
         ImageError: the directory has no index for it.
@@ -51,10 +54,10 @@ def package_files(supplies: Supplies, policy: Policy, arch: Arch) -> Mapping[str
     found = {f"apk/keys/{path.name}": path for path in (root / "keys").glob("*.rsa.pub")}
     for name in REPOSITORIES:
         for path in sorted((root / branch / name / machine).glob("*")):
-            if path.suffix in (".apk", ".gz"):
+            if path.suffix == ".gz" or (path.suffix == ".apk" and only(path.name)):
                 found[f"apk/{branch}/{name}/{machine}/{path.name}"] = path
-    closure = supplies.lock.apk(policy, arch).closure
-    return _closed(found, closure) if closure else found
+    closure = [text for text in supplies.lock.apk(policy, arch).closure if only(locked_package(text).filename)]
+    return _closed(found, closure) if supplies.lock.apk(policy, arch).closure else found
 
 
 def _closed(found: Mapping[str, Path], closure: Sequence[str]) -> Mapping[str, Path]:

@@ -33,7 +33,7 @@ def ensure_userland_image(
         FetchError: a package is not the lock's.
     """
     base = ensure_base(engine, policy.row.base, arch, supplies, progress)
-    files = {**shipped_files(DOCKERFILE), **_wanted(package_files(supplies, policy, arch))}
+    files = {**shipped_files(DOCKERFILE), **package_files(supplies, policy, arch, _is_wanted)}
     local = supplies.apk_directory() is not None
     args = {
         "ENGINE_BASE": base,
@@ -61,10 +61,12 @@ def ensure_userland_image(
     return tag
 
 
-def _wanted(mirrored: Mapping[str, Path]) -> Mapping[str, Path]:
-    """Keys, index and these packages of a mirror: its compilers are large, and nobody asks for them here."""
-    ours = re.compile(rf"(?:musl|{'|'.join(USERLAND_PACKAGES)})-\d")
-    return {name: path for name, path in mirrored.items() if path.suffix != ".apk" or ours.match(path.name)}
+_WANTED = re.compile(rf"(?:musl|{'|'.join(USERLAND_PACKAGES)})-\d")
+"""Files of these packages: a mirror's compilers are large, and nobody asks for them here."""
+
+
+def _is_wanted(filename: str) -> bool:
+    return _WANTED.match(filename) is not None
 
 
 def _packages(supplies: Supplies, policy: Policy, arch: Arch) -> tuple[str, ...]:
