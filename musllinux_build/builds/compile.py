@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from musllinux_build.builds.environment import (
     ANSWER,
@@ -19,8 +21,10 @@ from musllinux_build.builds.steps import Step, build_step, hooks_step
 from musllinux_build.builds.workshop import Run, Workshop
 from musllinux_build.buildsystem import generates
 from musllinux_build.plan import Target
-from musllinux_build.tarstream import only_file
+from musllinux_build.tarstream import CHUNK, only_file
 
+OURS = b"/opt/musllinux-build/"
+"""Where everything lies in a build container that is not the image's or the project's."""
 ROUNDS = 3
 """How often a backend may ask for more."""
 
@@ -38,6 +42,21 @@ class Job:
     def session(self) -> Session:
         """The run's session."""
         return self.run.session
+
+
+def named_in(wheel: Path, place: bytes = OURS) -> list[str]:
+    """The members of a wheel that name a place of ours: what was native in its build is no business of its users."""
+    found = []
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                tail = b""
+                while chunk := stream.read(CHUNK):
+                    if place in tail + chunk:
+                        found.append(member.filename)
+                        break
+                    tail = chunk[-len(place) :]
+    return found
 
 
 def build_wheel(job: Job, container: str) -> None:

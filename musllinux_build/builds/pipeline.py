@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from musllinux_build.audit.repair import RepairReport, repair_wheel
-from musllinux_build.builds.compile import Job, build_wheel
+from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.reuse import finished_before, keep, reused, wheels_of
 from musllinux_build.builds.session import Log
@@ -40,6 +40,7 @@ from musllinux_build.errors import (
     WheelCountError,
     WheelError,
 )
+from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
 from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
@@ -162,6 +163,8 @@ def _build_one(job: Job) -> BuiltWheel:
                 session.engine.stop(container)
             with session.progress.step("audit, graft and tag"):
                 repaired = _repair(job, raw, directory / "repaired", container)
+        if leaked := ", ".join(map(plain_line, named_in(repaired.path))):
+            session.progress.warn(f"{repaired.path.name} names {OURS.decode()}, where its compiler was, in: {leaked}")
         if fallbacks:
             session.progress.note(f"{job.target.identifier}: {told_fallbacks(fallbacks)}")
         for graft in repaired.grafts:

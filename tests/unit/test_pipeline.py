@@ -27,7 +27,7 @@ from musllinux_build.ports import ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.report import Report, distinct_errors, table_rows
 from musllinux_build.tags import serves
-from musllinux_build.tarstream import tar_of
+from musllinux_build.tarstream import CHUNK, tar_of
 from musllinux_build.toolchain import TOOLCHAIN_MOUNT
 from musllinux_build.userland import KEPT_SHELL, USERLAND_MOUNT, Userland
 from tests.elfgen import Obj, build
@@ -236,6 +236,18 @@ def test_how_much_is_native_is_chosen(tmp_path: Path, accel: Accel, mounted: set
     bench.build(target(Arch.S390X))
     (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
     assert {*box.spec.volumes.values()} == mounted
+
+
+def test_a_wheel_that_names_its_compiler_s_place_is_warned_of(bench: Bench) -> None:
+    files = {
+        "x.cpython-313-x86_64-linux-musl.so": EXTENSION,
+        "config.py": b"#" * CHUNK + b"CC = '/opt/musllinux-build/cc'",
+    }
+    content = build_wheel(WheelSpec(files=files, tag="cp313-cp313-linux_x86_64"))
+    bench.project.wheels = lambda _: {"demo-1.0-cp313-cp313-linux_x86_64.whl": content}
+    assert bench.build(target()).exit_code == 0
+    (warning,) = (line for line in bench.progress.lines if "where its compiler was" in line)
+    assert warning.endswith("in: config.py")
 
 
 def test_what_gcc_compiled_is_told(bench: Bench) -> None:
