@@ -13,11 +13,12 @@ from musllinux_build.builds.environment import (
     Wanted,
     hand_over,
     hooks_argv,
+    install_argv,
     obtain,
     parse_answer,
 )
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import Step, build_step, hooks_step
+from musllinux_build.builds.steps import Step, build_step, environment_steps
 from musllinux_build.builds.workshop import Run, Workshop
 from musllinux_build.buildsystem import generates
 from musllinux_build.plan import Target
@@ -90,13 +91,20 @@ def _build_in_environment(job: Job, container: str) -> bool:
             log=run.host.logs / f"{job.target.identifier}-environment.log",
             generators=job.workshop.emulated and generates(system.requires),
         )
-        tar = obtain(session, run.supply.environments, wanted)
-        if tar is None:
+        environment = obtain(session, run.supply.environments, wanted)
+        if environment is None:
             return False
-        with session.progress.step("build"):
-            hand_over(session, container, tar)
-            step = hooks_step(job.target, run.config, job.workshop.environment, HOME, hooks_argv(system, requires))
-            more = _run_hooks(job, container, step)
+        hand_over(session, container, environment.tar)
+        commands = {"build": hooks_argv(system, requires)}
+        if environment.left:
+            install = install_argv(job.target, environment.left)
+            commands = {f"install {', '.join(environment.left)}": install, **commands}
+        *before, build = environment_steps(job.target, run.config, job.workshop.environment, HOME, commands)
+        for step in before:
+            with session.progress.step(step.title):
+                session.execute(container, step, job.log)
+        with session.progress.step(build.title):
+            more = _run_hooks(job, container, build)
         if more == ():
             return True
         if more is None:

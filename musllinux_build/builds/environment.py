@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import PYTHONS_LABEL, ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
-from musllinux_build.tarstream import CHUNK, tar_of
+from musllinux_build.tarstream import CHUNK, only_file, tar_of
 
 HOME = f"{IN_CONTAINER.work}/env"
 """Where a build container has its environment."""
@@ -34,6 +34,8 @@ WANTS_MORE = 77
 """The status of ``run_hooks.py`` when the backend has asked for more."""
 
 ANSWER = f"{IN_CONTAINER.work}/answer.json"
+LEFT = f"{IN_CONTAINER.work}/left.json"
+"""What ``resolve.py`` found no wheel for."""
 INSIDE = Path(__file__).with_name("inside")
 SCRIPTS = ("resolve.py", "native_cython.py")
 NATIVE_MOUNT = "/opt/musllinux-build/python"
@@ -68,8 +70,16 @@ class Wanted:
     generators: bool = False
 
 
-def obtain(session: Session, environments: Environments, wanted: Wanted) -> Path | None:
-    """The environment as a tar whose top is ``env/``; None when not everything has a wheel for the target.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """``tar`` has ``env/`` at its top; ``left`` are the requirements that the container has to install into it."""
+
+    tar: Path
+    left: tuple[str, ...]
+
+
+def obtain(session: Session, environments: Environments, wanted: Wanted) -> Environment | None:
+    """The environment; None when nothing of it can be made natively.
 
     Raises:
         EngineError, ImageError: the engine or the native image is not to be had.
@@ -82,12 +92,20 @@ def obtain(session: Session, environments: Environments, wanted: Wanted) -> Path
     native = environments.native(target.policy)
     path = environments.directory / f"{_key(wanted, requires, native)}.tar"
     if path.exists() and 0 <= environments.now() - path.stat().st_mtime < FRESH_SECONDS:
-        return path
+        left = parse_answer(_beside(path).read_bytes() if _beside(path).exists() else None)
+        if left is not None:
+            return Environment(tar=path, left=left)
     with session.progress.step(f"build environment ({', '.join(requires) or 'nothing'})"):
         return _make(session, wanted, requires, native, path)
 
 
-def _make(session: Session, wanted: Wanted, requires: Sequence[str], native: ImageInfo, path: Path) -> Path | None:
+def _beside(tar: Path) -> Path:
+    return tar.with_suffix(".json")
+
+
+def _make(
+    session: Session, wanted: Wanted, requires: Sequence[str], native: ImageInfo, path: Path
+) -> Environment | None:
     assert native.arch is not None
     spec = ContainerSpec(image=native.id, platform=native.arch.oci_platform, purpose="environment")
     log = Log(wanted.log, f"build environment of {wanted.target.identifier}")
@@ -98,22 +116,32 @@ def _make(session: Session, wanted: Wanted, requires: Sequence[str], native: Ima
         session.engine.put(container, IN_CONTAINER.work, [tar_of(files)])
         step = _resolve_step(wanted, requires, native)
         if session.attempt(container, step, log):
-            session.progress.note(f"not every build requirement has a wheel ({wanted.log}): installed under emulation")
+            session.progress.note(f"the build environment is made under emulation ({wanted.log} says why)")
             return None
         session.engine.stop(container)
+        answer = session.engine.get(container, LEFT)
+        left = parse_answer(only_file(b"".join(answer))) if answer is not None else None
         stream = session.engine.get(container, HOME)
-        if stream is None:
+        if stream is None or left is None:
             return None
+        if left:
+            session.progress.note(f"no wheel for {', '.join(left)}: the container builds it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{session.run}")
-        try:
-            with partial.open("wb") as file:
-                for chunk in stream:
-                    file.write(chunk)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return path
+        # The list goes first: a tar without one is made again.
+        _write(_beside(path), [json.dumps(left).encode()], session.run)
+        _write(path, stream, session.run)
+    return Environment(tar=path, left=left)
+
+
+def _write(path: Path, chunks: Iterable[bytes], word: str) -> None:
+    partial = path.with_name(f".{path.name}.{word}")
+    try:
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> Step:
@@ -126,6 +154,7 @@ def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) ->
         "library": f"python{python.version}{'t' if python.free_threaded else ''}",
         "platforms": platforms(target),
         "requirements": list(requires),
+        "left": LEFT,
         "generators": wanted.generators,
         "native_python": f"{NATIVE_MOUNT}/bin/python3",
     }
@@ -192,6 +221,12 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+
+
+def install_argv(target: Target, left: Sequence[str]) -> tuple[str, ...]:
+    """The command that installs into the environment what has no wheel, from source."""
+    pip = (f"{target.python.prefix}/bin/python", "-m", "pip", "--python", f"{HOME}/bin/python", "install")
+    return (*pip, "--no-cache-dir", "--", *left)
 
 
 def hooks_argv(system: BuildSystem, known: Sequence[str]) -> tuple[str, ...]:

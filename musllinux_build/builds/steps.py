@@ -114,10 +114,15 @@ def build_step(target: Target, config: Config, base: Mapping[str, str], places: 
     return Step(title="build", argv=_personality(target, build), env=env, cwd=places.project)
 
 
-def hooks_step(target: Target, config: Config, base: Mapping[str, str], home: str, argv: tuple[str, ...]) -> Step:
-    """The PEP 517 build of one wheel in the environment ``home`` that was handed over; ``argv`` runs its hooks."""
+def environment_steps(
+    target: Target, config: Config, base: Mapping[str, str], home: str, commands: Mapping[str, tuple[str, ...]]
+) -> tuple[Step, ...]:
+    """Commands by their titles in the build environment ``home`` that was handed over, and in the project."""
     env = _with_programs(f"{home}/bin", target_environment(target, config, base))
-    return Step(title="build", argv=_personality(target, argv), env=env, cwd=IN_CONTAINER.project)
+    return tuple(
+        Step(title=title, argv=_personality(target, argv), env=env, cwd=IN_CONTAINER.project)
+        for title, argv in commands.items()
+    )
 
 
 def stock_trial(target: Target) -> Trial:

@@ -14,6 +14,7 @@ from musllinux_build.builds.environment import (
     ANSWER,
     FRESH_SECONDS,
     HOME,
+    LEFT,
     NATIVE_MOUNT,
     Environments,
     interpreter_volume,
@@ -36,7 +37,16 @@ Answer = tuple[int, bytes] | None
 class Pip:
     """What resolve.py and run_hooks.py do."""
 
-    def __init__(self, *, wants: Sequence[Sequence[str]] = (), lacks: str = "", status: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        wants: Sequence[Sequence[str]] = (),
+        lacks: str = "",
+        status: int = 0,
+        without_wheel: Sequence[str] = (),
+    ) -> None:
+        self.without_wheel = without_wheel
+        self.installed: list[list[str]] = []
         self.wants = [list(wish) for wish in wants]
         self.lacks = lacks
         self.status = status
@@ -51,10 +61,15 @@ class Pip:
             asked = json.loads(argv[-1])
             self.resolved.append(asked["requirements"])
             self.generators.append(asked["generators"])
+            left = [one for one in asked["requirements"] if one in self.without_wheel]
             if self.lacks in asked["requirements"]:
                 return 1, b"no matching distribution"
+            files[LEFT] = File(data=json.dumps(left).encode())
             files.update({HOME: File(), f"{HOME}/pyvenv.cfg": File(data=repr(asked["requirements"]).encode())})
             return 0, b""
+        if "--no-cache-dir" in argv and "--python" in argv:
+            self.installed.append([*argv])
+            return self.status, b""
         if script != "run_hooks.py":
             return None
         assert files[f"{HOME}/pyvenv.cfg"].data == repr(self.resolved[-1]).encode() or not self.resolved
@@ -139,6 +154,18 @@ def test_without_one_the_container_makes_its_own(tmp_path: Path, pip: Pip) -> No
     assert not bench.engine.boxes
 
 
+def test_what_has_no_wheel_is_installed_by_the_container(tmp_path: Path) -> None:
+    pip = Pip(without_wheel=["cffi"])
+    bench = bench_with(tmp_path, pip, replace(SYSTEM, requires=("setuptools", "cffi")))
+    for _ in range(2):
+        assert bench.build(target()).exit_code == 0
+    python = "/opt/python/cp313-cp313/bin/python"
+    command = [python, "-m", "pip", "--python", f"{HOME}/bin/python", "install", "--no-cache-dir", "--", "cffi"]
+    assert pip.installed == [command, command]
+    assert pip.resolved == [["setuptools", "cffi"]]
+    assert pip.hooks[-1]["known"] == ["setuptools", "cffi"]
+
+
 def test_a_table_that_is_wrong_is_the_frontend_s_business(tmp_path: Path) -> None:
     bench = bench_with(tmp_path, Pip(), None)
     bench.build(target())
@@ -159,7 +186,7 @@ def test_what_an_index_said_is_asked_again_the_next_day(tmp_path: Path) -> None:
     pip = Pip()
     bench = bench_with(tmp_path, pip)
     bench.build(target())
-    (kept,) = (tmp_path / "kept").iterdir()
+    (kept,) = (tmp_path / "kept").glob("*.tar")
     later = kept.stat().st_mtime + FRESH_SECONDS + 1
     environments = bench.run.supply.environments
     assert environments is not None
@@ -167,7 +194,7 @@ def test_what_an_index_said_is_asked_again_the_next_day(tmp_path: Path) -> None:
     bench.run = replace(bench.run, supply=supply)
     bench.build(target())
     assert len(pip.resolved) == 2
-    assert list((tmp_path / "kept").iterdir()) == [kept]
+    assert sorted((tmp_path / "kept").iterdir()) == [kept.with_suffix(".json"), kept]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"\xff", b'["a", 1]'])

@@ -34,8 +34,9 @@ def main() -> None:
     programs = os.path.join(place, "bin")
     os.makedirs(packages)
     os.makedirs(programs)
-    if asked["requirements"]:
-        install(packages, asked["platforms"], asked["requirements"])
+    left = install_wheels(packages, asked["platforms"], asked["requirements"])
+    with open(asked["left"], "w") as file:
+        json.dump(left, file)
     move_out(packages, place, ("bin", "share", "include", "etc"))
     for name in os.listdir(programs):
         name_interpreter(os.path.join(programs, name), f"{home}/bin/python")
@@ -51,13 +52,28 @@ def main() -> None:
         compileall.compile_dir(directory, quiet=2, workers=0, invalidation_mode=mode, stripdir=place, prependdir=home)
 
 
-def install(packages: str, platforms: list[str], requirements: list[str]) -> None:
+def install_wheels(packages: str, platforms: list[str], requirements: list[str]) -> list[str]:
+    """Install what has wheels; the requirements that have none, or need something that has none."""
+    if not requirements or install(packages, platforms, requirements) == 0:
+        return []
+    left = [one for one in requirements if install(packages, platforms, [one], "--dry-run")]
+    rest = [one for one in requirements if one not in left]
+    if not rest or not left:
+        sys.exit(1)  # nothing is gained, or they do not go together: the container's own frontend says why
+    print("no wheel for", *left)
+    shutil.rmtree(packages)
+    os.makedirs(packages)
+    if status := install(packages, platforms, rest):
+        sys.exit(status)
+    return left
+
+
+def install(packages: str, platforms: list[str], requirements: list[str], *options: str) -> int:
+    """Pip's exit status."""
     command = [sys.executable, "-m", "pip", "install", "--target", packages, "--no-compile", "--only-binary=:all:"]
     for platform in platforms:
         command += ["--platform", platform]
-    done = subprocess.run([*command, "--", *requirements])
-    if done.returncode:
-        sys.exit(done.returncode)
+    return subprocess.run([*command, *options, "--", *requirements]).returncode
 
 
 def add_native_cython(asked: dict[str, Any], place: str, packages: str) -> None:
