@@ -122,9 +122,12 @@ def check(places: tuple[Somewhere, Somewhere], found: Sequence[dict[str, str]], 
     assert first == second
 
 
-def test_built_again_elsewhere(places: tuple[Somewhere, Somewhere]) -> None:
+@pytest.mark.parametrize(
+    "archs", [ARCHS[:1], pytest.param(ARCHS[1:], marks=pytest.mark.nightly)], ids=lambda archs: archs[0].value
+)
+def test_built_again_elsewhere(places: tuple[Somewhere, Somewhere], archs: Sequence[Arch]) -> None:
     """The first may be made of stages that are there, which a change has built; the other is wholly built again."""
-    archs, options = ARCHS[:1], ("--python", "3.13")
+    options = ("--python", "3.13")
     found = [places[0].digests(archs, *options), places[1].digests(archs, *options, "--no-cache")]
     check(places, found, len(archs))
 

@@ -31,6 +31,7 @@ def native_packages() -> str:
 def replace(module: Any) -> None:
     """Hand over what ``cythonize_one`` of ``module`` is asked to do."""
     here = module.cythonize_one
+    print(f"Cython translates with {NATIVE}", file=sys.stderr)
 
     def cythonize_one(*arguments: Any, **options: Any) -> Any:
         try:

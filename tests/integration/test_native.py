@@ -1,0 +1,119 @@
+"""A foreign build as its user sees it: what is native shows in the log alone, and the wheel knows nothing of it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Ran, Tool
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("docker", "images")]
+
+PROJECT: Mapping[str, str] = {
+    "pyproject.toml": """
+[build-system]
+requires = ["setuptools>=77", "Cython>=3"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "machine"
+version = "1.0"
+""",
+    "setup.py": """
+import os, platform, subprocess, sysconfig
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+assert platform.machine() == os.uname().machine == "aarch64", platform.machine()
+script = "uname -m; make -s -f rules.mk; ./configure"
+said = subprocess.run(script, shell=True, capture_output=True, text=True, check=True)
+assert said.stdout == "aarch64\\naarch64\\nchecked aarch64\\n", said
+setup(ext_modules=cythonize([Extension("machine", ["machine.pyx"])], language_level=3))
+""",
+    "machine.pyx": """
+DEF SEEN = UNAME_MACHINE
+
+def seen():
+    return SEEN
+
+def add(int a, int b):
+    return a + b
+""",
+    "rules.mk": "all:\n\t@uname -m\n",
+    "configure": """#!/bin/sh
+set -e
+echo 'int main(void) { return sizeof(void *) == 8 ? 0 : 1; }' >conftest.c
+cc conftest.c -o conftest
+./conftest
+rm conftest conftest.c
+echo "checked $(uname -m)"
+""",
+}
+TEST = "python -c \"import machine; assert (machine.seen(), machine.add(1, 2)) == ('aarch64', 3)\""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    place = tmp_path / "project"
+    place.mkdir()
+    for name, text in PROJECT.items():
+        (place / name).write_text(text)
+    (place / "configure").chmod(0o755)
+    return place
+
+
+def wheel_of(ran: Ran) -> Mapping[str, object]:
+    assert ran.status == 0, ran.everything
+    (row,) = json.loads(ran.out)["wheels"]
+    assert isinstance(row, dict)
+    return row
+
+
+@pytest.mark.parametrize("accel", ["full", "compiler"])
+def test_a_foreign_build(tool: Tool, project: Path, tmp_path: Path, accel: str) -> None:
+    options = ["--arch", "aarch64", "--python", "3.13", "--test-command", TEST, "--accel", accel]
+    row = wheel_of(tool(project, *options, "--output", tmp_path / "out", "--json"))
+    log = Path(str(row["log"])).read_text(errors="replace")
+    assert ("Cython translates with /opt/musllinux-build/python/bin/python3" in log) is (accel == "full")
+    assert row["fallbacks"] == []
+    assert row["proven"] == ["3.13.12", "3.20.3"]
+    with zipfile.ZipFile(str(row["wheel"])) as archive:
+        for name in archive.namelist():
+            assert b"/opt/musllinux-build" not in archive.read(name), name
+
+
+def test_gcc_alone_is_the_image_s_own(tool: Tool, project: Path, tmp_path: Path) -> None:
+    options = [
+        "--arch",
+        "aarch64",
+        "--python",
+        "3.13",
+        "--compiler",
+        "gcc",
+        "--environment",
+        "MUSLLINUX_BUILD_VERBOSE=1",
+    ]
+    row = wheel_of(tool(project, *options, "--output", tmp_path / "out", "--json"))
+    log = Path(str(row["log"])).read_text(errors="replace")
+    assert "/opt/musllinux-build/toolchain" not in log
+
+
+def test_what_clang_cannot_is_counted(tool: Tool, tmp_path: Path) -> None:
+    place = tmp_path / "project"
+    place.mkdir()
+    (place / "pyproject.toml").write_text(PROJECT["pyproject.toml"].replace(', "Cython>=3"', ""))
+    (place / "setup.py").write_text(
+        "from setuptools import Extension, setup\n"
+        "setup(ext_modules=[Extension('machine', ['machine.c'], extra_compile_args=['-fopenmp'])])\n"
+    )
+    (place / "machine.c").write_text(
+        "#include <Python.h>\n"
+        'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "machine", 0, -1, 0};\n'
+        "PyMODINIT_FUNC PyInit_machine(void) { return PyModule_Create(&module); }\n"
+    )
+    options = ["--arch", "aarch64", "--python", "3.13", "--no-verify"]
+    row = wheel_of(tool(place, *options, "--output", tmp_path / "out", "--json"))
+    assert row["fallbacks"] == [{"reason": "-fopenmp", "source": "machine.c"}]
