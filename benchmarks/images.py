@@ -93,7 +93,7 @@ def page(times: Mapping[str, Any], rows: Sequence[Row], pythons: Sequence[str], 
     lines = [
         "# The images: times and sizes",
         "",
-        f"Written by `make nightly` on {today}: {machine}. One run of `musllinux-build images build`,",
+        f"Written by `make nightly-images` on {today}: {machine}. One run of `musllinux-build images build`,",
         f"{'without cache' if times['no_cache'] else 'with what was there'}, {times['jobs']} stages at once, sources and",
         f"packages local: {whole / 60:.0f} minutes for {len(rows)} images with CPython {', '.join(pythons) or '(unknown)'}.",
         "",
