@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
+from types import MappingProxyType
 
 from packaging.specifiers import SpecifierSet
 
@@ -68,12 +69,14 @@ def plan(
     native: Arch,
     images: Collection[tuple[Policy, Arch]] | None = None,
     elsewhere: str = "",
+    here: Mapping[tuple[Policy, Arch], Collection[PythonTag]] = MappingProxyType({}),
 ) -> Plan:
     """Every combination, split into what is built and what is not.
 
     ``pythons`` are those our images have; ``native`` is the engine's architecture, the default; ``images`` are the
     policies and architectures there are images for, None for all; ``elsewhere`` says why nothing else is built where
-    that is not because this release lacks the image.
+    that is not because this release lacks the image; ``here`` are the Pythons of images that are there already, which
+    may be fewer: what nobody has asked for by name is then left out.
 
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built.
@@ -91,6 +94,8 @@ def plan(
     for arch, policy, python in product(config.archs or (native,), config.policies or (Policy.MUSLLINUX_1_2,), chosen):
         target = Target(arch=arch, policy=policy, python=python)
         reason = _refusal(target, config, requires_python) or _no_image(target, images, elsewhere)
+        if not reason and not config.pythons and python not in here.get((policy, arch), (python,)):
+            reason = f"the image that is here has no Python {python.version}; --pull always asks for another one"
         if reason:
             skipped.append(Skip(target=target, reason=reason))
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from musllinux_build.arch import Arch
+from musllinux_build.python import PythonTag
 
 LABEL = "org.musllinux-build.owner"
 """On every container, volume and image we make; its value says what it is for (``base``, ``image``, ``build`` ...)."""
@@ -17,6 +18,11 @@ POLICY_LABEL = "org.musllinux-build.policy"
 
 PYTHONS_LABEL = "org.musllinux-build.pythons"
 """On our images: the complete versions of their interpreters, by commas."""
+
+
+def _feature_release(version: str) -> PythonTag:
+    major, minor, *_ = version.split(".")
+    return PythonTag(int(major), int(minor), version.endswith("t"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,17 @@ class ImageInfo:
     def arch(self) -> Arch | None:
         """The image's architecture, None for one that is not ours."""
         return Arch.from_oci(self.architecture, self.variant)
+
+    @property
+    def versions(self) -> Mapping[PythonTag, str]:
+        """The complete versions of its interpreters (``3.13.5``, ``3.14.1t``); none where it does not say."""
+        listed = filter(None, self.labels.get(PYTHONS_LABEL, "").split(","))
+        return {_feature_release(version): version for version in listed}
+
+    @property
+    def pythons(self) -> tuple[PythonTag, ...]:
+        """Its interpreters; none where it does not say."""
+        return tuple(self.versions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from musllinux_build.buildsystem import BuildSystem, applicable
 from musllinux_build.errors import ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
-from musllinux_build.ports import PYTHONS_LABEL, ContainerSpec, ImageInfo
+from musllinux_build.ports import ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.tarstream import CHUNK, only_file, tar_of
 
@@ -177,24 +177,13 @@ def _key(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def pythons_of(image: ImageInfo) -> tuple[str, ...]:
-    """The complete versions of an image's interpreters (``3.13.5``, ``3.14.1t``), none where it does not say."""
-    return tuple(filter(None, image.labels.get(PYTHONS_LABEL, "").split(",")))
-
-
-def minor_of(version: str) -> str:
-    """``3.14t`` of ``3.14.1t``."""
-    major, minor, *_ = version.split(".")
-    return f"{major}.{minor}{'t' if version.endswith('t') else ''}"
-
-
 def interpreter_volume(native: ImageInfo, python: PythonTag) -> DataVolume:
     """The volume with an interpreter of a native image, to be mounted at NATIVE_MOUNT: it finds its files from there.
 
     Raises:
         ImageError: the image does not have it.
     """
-    version = next((one for one in pythons_of(native) if PythonTag.parse(minor_of(one)) == python), "")
+    version = native.versions.get(python, "")
     if not version or native.arch is None:
         raise ImageError(f"the native image has no Python {python.version}")
     home = f"/opt/_internal/cpython-{version.rstrip('t')}{'-nogil' if python.free_threaded else ''}"

@@ -42,7 +42,7 @@ from musllinux_build.errors import (
 )
 from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
-from musllinux_build.ports import PYTHONS_LABEL, ImageInfo
+from musllinux_build.ports import ImageInfo
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
 from musllinux_build.tags import serves
 from musllinux_build.toolchain import DEFAULT_PATH
@@ -114,13 +114,9 @@ def _outcome(run: Run, target: Target, workshop: Workshop, done: Sequence[BuiltW
 
 def _check_python(image: ImageInfo, target: Target) -> None:
     """The plan knows what the lock has; an older image may lack it."""
-    listed = image.labels.get(PYTHONS_LABEL)
-    if listed is None:
-        return
-    versions = [".".join(version.split(".")[:2]) for version in listed.split(",")]
-    if target.python.version not in versions:
+    if image.pythons and target.python not in image.pythons:
         raise ImageError(
-            f"the image has no Python {target.python.version}, only {', '.join(versions)}",
+            f"the image has no Python {target.python.version}, only {', '.join(image.versions.values())}",
             resolution="Get or build a newer one: --pull always",
         )
 

@@ -36,7 +36,7 @@ from musllinux_build.cli.options import (
     verbosity_options,
 )
 from musllinux_build.cli.say import failures_as_json
-from musllinux_build.cli.selection import Asked, gather, part_of, record_times, selection_options, times_file
+from musllinux_build.cli.selection import Asked, gather, held_by, part_of, record_times, selection_options, times_file
 from musllinux_build.config import Accel, Compiler, Config
 from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
@@ -189,7 +189,7 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
         ground = _ground(asked, given, lines)
         native = ground.engine.info().arch or Arch.X86_64
         with lines.step("plan"):
-            part = part_of(asked, native)
+            part = part_of(asked, native, held_by(ground.engine, asked, native))
         chosen = part.plan
         for skip in chosen.skipped:
             lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -16,11 +18,14 @@ from musllinux_build.cli.inside import inside_option, own_image, plan_inside
 from musllinux_build.cli.options import cache_directory, option, supplies_from, supply_options
 from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
 from musllinux_build.errors import UsageError
+from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.parts import Part
 from musllinux_build.plan import Plan, plan
-from musllinux_build.ports import Progress
+from musllinux_build.policy import Policy
+from musllinux_build.ports import PYTHONS_LABEL, Engine, Progress
 from musllinux_build.project import Project, read_project
+from musllinux_build.python import PythonTag
 from musllinux_build.report import Report
 from musllinux_build.shards import Shard, shard_of
 from musllinux_build.surroundings import OwnImage
@@ -113,15 +118,31 @@ def gather(given: Mapping[str, Any]) -> Asked:
     )
 
 
-def part_of(asked: Asked, native: Arch) -> Part:
+Held = Mapping[tuple[Policy, Arch], Collection[PythonTag]]
+"""The Pythons of images that are on an engine already."""
+
+
+def part_of(asked: Asked, native: Arch, held: Held = MappingProxyType({})) -> Part:
     """The whole plan's identifiers, and the plan of this part."""
-    whole = _plan(asked, native)
+    whole = _plan(asked, native, held)
     planned = tuple(target.identifier for target in whole.targets)
     mine = shard_of(whole, asked.shard, asked.times) if asked.shard is not None else whole
     return Part(plan=mine, planned=planned, shard=asked.shard)
 
 
-def _plan(asked: Asked, native: Arch) -> Plan:
+def held_by(engine: Engine, asked: Asked, native: Arch) -> Held:
+    """What the local images have, where nobody has chosen Pythons; a shard does not look at what one engine holds."""
+    config, found = asked.config, dict[tuple[Policy, Arch], Collection[PythonTag]]()
+    if asked.here is not None or asked.shard is not None or config.only or config.pythons or config.pull == "always":
+        return found
+    for policy, arch in product(config.policies or (Policy.MUSLLINUX_1_2,), config.archs or (native,)):
+        image = engine.image(image_reference(config.registry or DEFAULT_REGISTRY, policy, arch))
+        if image is not None and image.labels.get(PYTHONS_LABEL):
+            found[policy, arch] = image.pythons
+    return found
+
+
+def _plan(asked: Asked, native: Arch, held: Held) -> Plan:
     project, config, supplies = asked.project, asked.config, asked.supplies
     if asked.here is not None:
         return plan_inside(project, config, asked.here)
@@ -129,7 +150,9 @@ def _plan(asked: Asked, native: Arch) -> Plan:
     # Whoever names a registry knows what it holds.
     images = None if config.registry else {(row.policy, row.arch) for row in supplies.lock.apks}
     pythons = supplies.pythons()
-    return plan(config, pythons=pythons, requires_python=project.requires_python, native=native, images=images)
+    return plan(
+        config, pythons=pythons, requires_python=project.requires_python, native=native, images=images, here=held
+    )
 
 
 def configured(config: Config, given: Mapping[str, Any]) -> Config:

@@ -110,3 +110,16 @@ def test_what_there_is_no_image_for_is_skipped_with_its_reason() -> None:
             native=Arch.X86_64,
             images=images,
         )
+
+
+def test_what_the_image_that_is_here_lacks_is_left_out_unless_it_is_asked_for() -> None:
+    here = {(Policy.MUSLLINUX_1_2, Arch.X86_64): (P313,)}
+
+    def result(config: Config) -> Plan:
+        return plan(config, pythons=[P311, P313], requires_python=SpecifierSet(), native=Arch.X86_64, here=here)
+
+    both = result(Config(archs=(Arch.X86_64, Arch.AARCH64)))
+    assert both.targets == (target(Arch.X86_64, P313), target(Arch.AARCH64, P311), target(Arch.AARCH64, P313))
+    (skip,) = both.skipped
+    assert skip.reason == "the image that is here has no Python 3.11; --pull always asks for another one"
+    assert result(Config(pythons=(P311,))).targets == (target(Arch.X86_64, P311),)
