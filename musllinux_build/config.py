@@ -21,8 +21,9 @@ Compiler = Literal["auto", "clang", "gcc"]
 Member = TypeVar("Member", Arch, Policy)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
 
-Accel = Literal["off", "compiler", "full"]
-"""How much of a foreign build is native: nothing, the compiler, or all that is not the project's own program."""
+Accel = Literal["off", "compiler", "full", "python"]
+"""How much of a foreign build is native: nothing, the compiler, all that is not the project's own program, or also the
+interpreter that builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,15 @@ from musllinux_build.builds.environment import (
     hand_over,
     hooks_argv,
     install_argv,
+    native_refusal,
     obtain,
     parse_answer,
 )
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import Step, build_step, environment_steps
-from musllinux_build.builds.workshop import Run, Workshop
+from musllinux_build.builds.workshop import Run, Workshop, renew_source
 from musllinux_build.buildsystem import generates
+from musllinux_build.errors import BuildError
 from musllinux_build.plan import Target
 from musllinux_build.tarstream import CHUNK, only_file
 
@@ -68,6 +70,8 @@ def build_wheel(job: Job, container: str) -> None:
     Raises:
         BuildError: the backend failed.
     """
+    if job.run.config.accel == "python" and job.workshop.emulated and _build_natively(job, container):
+        return
     if _build_in_environment(job, container):
         return
     run = job.run
@@ -76,10 +80,30 @@ def build_wheel(job: Job, container: str) -> None:
         job.session.execute(container, step, job.log)
 
 
-def _build_in_environment(job: Job, container: str) -> bool:
+def _build_natively(job: Job, container: str) -> bool:
+    """Whether it was built on a native interpreter that answers as the target's; if not, why is told."""
+    run, system, engine = job.run, job.run.host.build_system, job.session.engine.info().arch
+    if system is None or engine is None or job.workshop.userland is None:
+        reason = "the container has no native interpreter"
+    else:
+        reason = native_refusal(system, job.target, engine)
+    if not reason:
+        try:
+            if _build_in_environment(job, container, native=True):
+                return True
+            reason = "its environment is not to be had"
+        except BuildError as error:
+            reason = error.brief
+        renew_source(run, container)
+    job.session.progress.note(f"{job.target.identifier} is built on an emulated interpreter: {reason}")
+    return False
+
+
+def _build_in_environment(job: Job, container: str, *, native: bool = False) -> bool:
     """Whether it was built so."""
     run, session, system = job.run, job.session, job.run.host.build_system
-    if run.supply.environments is None or system is None or (job.workshop.emulated and run.config.accel != "full"):
+    unwanted = job.workshop.emulated and run.config.accel not in ("full", "python")
+    if run.supply.environments is None or system is None or unwanted:
         return False
     requires = system.requires
     for _ in range(ROUNDS):
@@ -89,13 +113,14 @@ def _build_in_environment(job: Job, container: str) -> bool:
             index=run.host.index,
             ca_bundle=run.host.ca_bundle,
             log=run.host.logs / f"{job.target.identifier}-environment.log",
-            generators=job.workshop.emulated and generates(system.requires),
+            generators=job.workshop.emulated and not native and generates(system.requires),
+            native=native,
         )
         environment = obtain(session, run.supply.environments, wanted)
-        if environment is None:
+        if environment is None or (environment.left and native):
             return False
         hand_over(session, container, environment.tar)
-        commands = {"build": hooks_argv(system, requires)}
+        commands = {"build": hooks_argv(system, requires, job.target.arch.row.uname if native else "")}
         if environment.left:
             install = install_argv(job.target, environment.left)
             commands = {f"install {', '.join(environment.left)}": install, **commands}
@@ -105,10 +130,8 @@ def _build_in_environment(job: Job, container: str) -> bool:
                 session.execute(container, step, job.log)
         with session.progress.step(build.title):
             more = _run_hooks(job, container, build)
-        if more == ():
-            return True
-        if more is None:
-            return False
+        if not more:
+            return more is not None
         requires = (*requires, *more)
     return False
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from musllinux_build.arch import Arch
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Step, base_environment
 from musllinux_build.builds.volumes import DataVolume
@@ -37,7 +39,11 @@ ANSWER = f"{IN_CONTAINER.work}/answer.json"
 LEFT = f"{IN_CONTAINER.work}/left.json"
 """What ``resolve.py`` found no wheel for."""
 INSIDE = Path(__file__).with_name("inside")
-SCRIPTS = ("resolve.py", "native_cython.py")
+SCRIPTS = ("resolve.py", "native_cython.py", "answers_as.py")
+ASKING_THE_KERNEL = frozenset({"cmake", "maturin", "numpy", "scikit-build", "scikit-build-core", "setuptools-rust"})
+"""What is not built with on a native interpreter: it does not ask the interpreter what it builds for."""
+FIRST_MUSL = (3, 11)
+"""The first CPython whose suffixes name musl."""
 NATIVE_MOUNT = "/opt/musllinux-build/python"
 """Where a foreign container has a native interpreter of the same release, read-only."""
 FRESH_SECONDS = 24 * 3600
@@ -59,7 +65,8 @@ class Environments:
 class Wanted:
     """The environment of one target: what is in it, and whose index it comes from.
 
-    With ``generators`` those run on the native interpreter that the container has.
+    With ``generators`` those run on the native interpreter that the container has; with ``native`` all of it does, and
+    answers as the target's.
     """
 
     target: Target
@@ -68,6 +75,7 @@ class Wanted:
     ca_bundle: bytes
     log: Path
     generators: bool = False
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +158,10 @@ def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) ->
     asked = {
         "place": HOME,
         "home": HOME,
-        "prefix": python.prefix,
-        "library": f"python{python.version}{'t' if python.free_threaded else ''}",
-        "platforms": platforms(target),
+        "prefix": NATIVE_MOUNT if wanted.native else python.prefix,
+        "library": _library(python),
+        "platforms": [] if wanted.native else platforms(target),
+        "target": _answers(target, native) if wanted.native else None,
         "requirements": list(requires),
         "left": LEFT,
         "generators": wanted.generators,
@@ -161,6 +170,35 @@ def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) ->
     argv = (f"{python.prefix}/bin/python", f"{IN_CONTAINER.work}/resolve.py", json.dumps(asked))
     env = base_environment(native.env, wanted.index, with_ca=bool(wanted.ca_bundle))
     return Step(title="build environment", argv=argv, env=env, cwd=IN_CONTAINER.work)
+
+
+def _library(python: PythonTag) -> str:
+    """The name of its directory below ``lib``."""
+    return f"python{python.version}{'t' if python.free_threaded else ''}"
+
+
+def _answers(target: Target, native: ImageInfo) -> Mapping[str, str]:
+    """What ``answers_as.py`` answers: the images of a policy have the same releases."""
+    return {
+        "machine": target.arch.row.uname,
+        "multiarch": target.arch.row.multiarch,
+        "home": interpreter_home(native, target.python),
+        "library": _library(target.python),
+    }
+
+
+def native_refusal(system: BuildSystem, target: Target, engine: Arch) -> str:
+    """Why a project is not built on a native interpreter that answers as the target's; empty when it may be tried."""
+    elf, own = target.arch.row.elf, engine.row.elf
+    if (elf.bits, elf.order) != (own.bits, own.order):
+        return f"{target.arch.value} has another word size or byte order than {engine.value}"
+    if (target.python.major, target.python.minor) < FIRST_MUSL:
+        return f"Python {target.python.version} does not know its platform by name"
+    for text in system.requires:
+        name = re.split(r"[^A-Za-z0-9_.-]", text.strip(), maxsplit=1)[0].lower().replace("_", "-")
+        if name in ASKING_THE_KERNEL:
+            return f"{name} asks the kernel, or has libraries of the machine that it runs on"
+    return ""
 
 
 def platforms(target: Target) -> list[str]:
@@ -173,8 +211,21 @@ def platforms(target: Target) -> list[str]:
 def _key(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> str:
     scripts = [hashlib.sha256((INSIDE / name).read_bytes()).hexdigest() for name in SCRIPTS]
     target, index = wanted.target, sorted(wanted.index.items())
-    facts = [list(requires), platforms(target), str(target.python), index, native.id, scripts, wanted.generators]
+    how = [wanted.generators, wanted.native]
+    facts = [list(requires), platforms(target), str(target.python), index, native.id, scripts, how]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def interpreter_home(image: ImageInfo, python: PythonTag) -> str:
+    """The directory of an interpreter in an image.
+
+    Raises:
+        ImageError: the image does not have it.
+    """
+    version = image.versions.get(python)
+    if version is None:
+        raise ImageError(f"the image of {image.architecture} has no Python {python.version}")
+    return f"/opt/_internal/cpython-{version.rstrip('t')}{'-nogil' if python.free_threaded else ''}"
 
 
 def interpreter_volume(native: ImageInfo, python: PythonTag) -> DataVolume:
@@ -183,10 +234,8 @@ def interpreter_volume(native: ImageInfo, python: PythonTag) -> DataVolume:
     Raises:
         ImageError: the image does not have it.
     """
-    version = native.versions.get(python, "")
-    if not version or native.arch is None:
-        raise ImageError(f"the native image has no Python {python.version}")
-    home = f"/opt/_internal/cpython-{version.rstrip('t')}{'-nogil' if python.free_threaded else ''}"
+    home = interpreter_home(native, python)
+    assert native.arch is not None
     digest = native.id.removeprefix("sha256:")[:16]
     return DataVolume(
         what="python",
@@ -195,7 +244,7 @@ def interpreter_volume(native: ImageInfo, python: PythonTag) -> DataVolume:
         platform=native.arch.oci_platform,
         mount=home,
         command=(f"{home}/bin/python3", "-V"),
-        expected=("bin/python3", f"lib/python{python.version}{'t' if python.free_threaded else ''}/os.py"),
+        expected=("bin/python3", f"lib/{_library(python)}/os.py"),
     )
 
 
@@ -218,14 +267,15 @@ def install_argv(target: Target, left: Sequence[str]) -> tuple[str, ...]:
     return (*pip, "--no-cache-dir", "--", *left)
 
 
-def hooks_argv(system: BuildSystem, known: Sequence[str]) -> tuple[str, ...]:
-    """The command that builds the wheel in an environment that has ``known``."""
+def hooks_argv(system: BuildSystem, known: Sequence[str], machine: str = "") -> tuple[str, ...]:
+    """The command that builds the wheel in an environment that has ``known``; one not for ``machine`` is a failure."""
     asked = {
         "backend": system.backend,
         "paths": list(system.paths),
         "known": list(known),
         "answer": ANSWER,
         "dist": IN_CONTAINER.dist,
+        "machine": machine,
     }
     return (f"{HOME}/bin/python", f"{IN_CONTAINER.work}/run_hooks.py", json.dumps(asked))
 

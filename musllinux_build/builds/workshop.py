@@ -124,7 +124,7 @@ def open_workshop(run: Run, target: Target) -> Workshop:
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
     environment = dict(base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle)))
-    userland = _userland(run, policy) if emulated and run.config.accel == "full" else None
+    userland = _userland(run, policy) if emulated and run.config.accel in ("full", "python") else None
     if userland is not None:
         environment["PATH"] = path_with_userland(environment.get("PATH") or DEFAULT_PATH)
     toolchain = ""
@@ -235,11 +235,21 @@ def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[st
 
 
 def _native_interpreter(run: Run, target: Target, workshop: Workshop) -> Mapping[str, str]:
-    """A volume with a native interpreter where a generator of sources is to run on it (native_cython.py)."""
+    """A volume with a native interpreter where a generator of sources (native_cython.py) or the build runs on it."""
     system, environments = run.host.build_system, run.supply.environments
-    if workshop.userland is None or environments is None or system is None or not generates(system.requires):
+    if workshop.userland is None or environments is None or system is None:
+        return {}
+    if run.config.accel != "python" and not generates(system.requires):
         return {}
     return {environments.interpreter(target.policy, target.python): NATIVE_MOUNT}
+
+
+def renew_source(run: Run, container: str) -> None:
+    """Give a build container the source tree as it was."""
+    places = run.supply.places(container)
+    run.session.check(container, ["rm", "-rf", places.project, places.dist])
+    run.session.check(container, ["mkdir", "-p", places.project, places.dist])
+    run.session.engine.put(container, places.project, _pieces(run.host.source))
 
 
 def leave_container(run: Run, workshop: Workshop, container: str) -> None:

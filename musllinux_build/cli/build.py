@@ -79,8 +79,8 @@ T = TypeVar("T")
 @option(
     "--accel",
     type=click.Choice(get_args(Accel)),
-    help="For foreign architectures: full (default) runs compiler, shell tools and pip natively, compiler that alone,"
-    " off emulates everything.",
+    help="For foreign architectures: full (default) runs compiler, shell tools and pip natively, python also the"
+    " interpreter that builds, compiler that alone, off emulates everything.",
 )
 @option("--pull", type=click.Choice(["missing", "always", "never"]), help="When to ask a registry for images.")
 @option(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,10 @@ class Pip:
         lacks: str = "",
         status: int = 0,
         without_wheel: Sequence[str] = (),
+        first_fails: bool = False,
     ) -> None:
+        self.first_fails = first_fails
+        self.asked: list[Mapping[str, Any]] = []
         self.without_wheel = without_wheel
         self.installed: list[list[str]] = []
         self.wants = [list(wish) for wish in wants]
@@ -54,13 +58,16 @@ class Pip:
         self.generators: list[bool] = []
         self.hooks: list[Mapping[str, object]] = []
 
-    def __call__(self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+    def __call__(  # noqa: PLR0911 - one way out for each command
+        self, engine: FakeEngine, container: str, argv: Sequence[str], env: Mapping[str, str]
+    ) -> Answer:
         script = next((word.rpartition("/")[2] for word in argv if word.endswith((".py",))), "")
         files = engine.boxes[container].files
         if script == "resolve.py":
             asked = json.loads(argv[-1])
             self.resolved.append(asked["requirements"])
             self.generators.append(asked["generators"])
+            self.asked.append(asked)
             left = [one for one in asked["requirements"] if one in self.without_wheel]
             if self.lacks in asked["requirements"]:
                 return 1, b"no matching distribution"
@@ -75,6 +82,8 @@ class Pip:
         assert files[f"{HOME}/pyvenv.cfg"].data == repr(self.resolved[-1]).encode() or not self.resolved
         asked = json.loads(argv[-1])
         self.hooks.append({**asked, "path": env["PATH"], "argv": argv})
+        if self.first_fails and len(self.hooks) == 1:
+            return 3, b""
         if self.wants and (wish := self.wants.pop(0)):
             files[ANSWER] = File(data=json.dumps(wish).encode())
             return 77, b""
@@ -152,6 +161,54 @@ def test_without_one_the_container_makes_its_own(tmp_path: Path, pip: Pip) -> No
     assert bench.build(target()).exit_code == 0
     assert bench.project.seen[0] == "build"
     assert not bench.engine.boxes
+
+
+def natively(tmp_path: Path, pip: Pip, **changes: Any) -> Bench:
+    bench = bench_with(tmp_path, pip, replace(SYSTEM, **changes))
+    with_userland(bench)
+    for arch in (Arch.X86_64, Arch.AARCH64):
+        ref = f"{IMAGE}-{arch.value}"
+        homes = {"/opt/python/cp313-cp313": File(link="../_internal/cpython"), "/bin/sh": File(link="/bin/busybox")}
+        bench.engine.add_image(ref, arch, {PYTHONS_LABEL: "3.13.5"}, {**homes, "/opt/_internal/cpython": File()})
+    bench.run = replace(bench.run, config=replace(bench.run.config, accel="python"))
+    return bench
+
+
+def test_the_whole_build_runs_on_a_native_interpreter(tmp_path: Path) -> None:
+    pip = Pip()
+    bench = natively(tmp_path, pip)
+    bench.build(target(Arch.AARCH64))
+    (hooks,) = pip.hooks
+    assert hooks["machine"] == "aarch64"
+    assert pip.asked[0]["prefix"] == NATIVE_MOUNT
+    assert pip.asked[0]["platforms"] == []
+    assert pip.asked[0]["target"] == {
+        "machine": "aarch64",
+        "multiarch": "aarch64-linux-musl",
+        "home": "/opt/_internal/cpython-3.13.5",
+        "library": "python3.13",
+    }
+    assert not any("emulated interpreter" in line for line in bench.progress.lines)
+
+
+@pytest.mark.parametrize(
+    ("arch", "changes", "pip", "reason"),
+    [
+        (Arch.S390X, {}, Pip(), "another word size or byte order than x86_64"),
+        (Arch.ARMV7L, {}, Pip(), "another word size or byte order than x86_64"),
+        (Arch.AARCH64, {"requires": ("setuptools", "NumPy>=2")}, Pip(), "numpy asks the kernel"),
+        (Arch.AARCH64, {}, Pip(first_fails=True), "failed with exit status 3"),
+        (Arch.AARCH64, {"requires": ("cffi", "setuptools")}, Pip(without_wheel=["cffi"]), "its environment is not"),
+    ],
+)
+def test_what_is_not_built_so_is_emulated_and_the_reason_told(
+    tmp_path: Path, arch: Arch, changes: dict[str, Any], pip: Pip, reason: str
+) -> None:
+    bench = natively(tmp_path, pip, **changes)
+    bench.build(target(arch))
+    (told,) = (line for line in bench.progress.lines if "is built on an emulated interpreter: " in line)
+    assert reason in told
+    assert pip.hooks[-1]["machine"] == ""
 
 
 def test_what_has_no_wheel_is_installed_by_the_container(tmp_path: Path) -> None:

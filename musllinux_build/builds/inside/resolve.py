@@ -44,6 +44,10 @@ def main() -> None:
         os.symlink(f"{asked['prefix']}/bin/python", os.path.join(programs, name))
     with open(os.path.join(place, "pyvenv.cfg"), "w") as file:
         file.write(f"home = {asked['prefix']}/bin\ninclude-system-site-packages = false\n")
+    if asked["target"]:
+        add_module(packages, "_musllinux_build_target", "answers_as.py")
+        with open(os.path.join(packages, "_musllinux_build_target.json"), "w") as file:
+            json.dump(asked["target"], file)
     if asked["generators"]:
         add_native_cython(asked, place, packages)
     # Some packages ship templates that no Python compiles. The hash is not looked at: nobody edits these files.
@@ -89,14 +93,18 @@ def add_native_cython(asked: dict[str, Any], place: str, packages: str) -> None:
     done = subprocess.run([*command, "--only-binary=:all:", f"Cython=={found.version}"])
     if done.returncode:
         sys.exit(done.returncode)
-    module = "_musllinux_build_cython"
-    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "native_cython.py"), f"{packages}/{module}.py")
-    with open(os.path.join(packages, f"{module}.pth"), "w") as file:
-        file.write(f"import {module}\n")
+    add_module(packages, "_musllinux_build_cython", "native_cython.py")
     program = os.path.join(place, "bin", "cython")
     with open(program, "w") as file:
         file.write(COMMAND.format(python=asked["native_python"], native=f"{asked['home']}/native", home=asked["home"]))
     os.chmod(program, 0o755)
+
+
+def add_module(packages: str, name: str, source: str) -> None:
+    """A module of ours that the environment's interpreter imports when it starts."""
+    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), source), os.path.join(packages, f"{name}.py"))
+    with open(os.path.join(packages, f"{name}.pth"), "w") as file:
+        file.write(f"import {name}\n")
 
 
 def move_out(packages: str, place: str, names: tuple[str, ...]) -> None:

@@ -72,7 +72,11 @@ def main() -> None:
             json.dump(missing, file)
         sys.exit(WANTS_MORE)
     os.makedirs(asked["dist"], exist_ok=True)
-    print("built", backend.build_wheel(asked["dist"], {}))
+    name = backend.build_wheel(asked["dist"], {})
+    print("built", name)
+    if asked["machine"] and not name.endswith((f"_{asked['machine']}.whl", "-any.whl")):
+        os.unlink(os.path.join(asked["dist"], name))
+        sys.exit(f"the backend took the machine for another one: {name}")
 
 
 if __name__ == "__main__":
