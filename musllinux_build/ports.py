@@ -314,3 +314,30 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Something is not as it should be, and the work goes on."""
         ...
+
+
+class NamedProgress:
+    """A Progress for one of several things that go on at once: every line begins with its name."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+
+    def step(self, title: str) -> AbstractContextManager[None]:
+        """A visible, timed line for the duration of the block."""
+        return self._progress.step(self._named(title))
+
+    def note(self, text: str) -> None:
+        """A line a user wants to see."""
+        self._progress.note(self._named(text))
+
+    def detail(self, text: str) -> None:
+        """A line for ``-v``."""
+        self._progress.detail(self._named(text))
+
+    def warn(self, text: str) -> None:
+        """Something is not as it should be, and the work goes on."""
+        self._progress.warn(self._named(text))
+
+    def _named(self, text: str) -> str:
+        return text if text.startswith(self._name) else f"{self._name}: {text}"

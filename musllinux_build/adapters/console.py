@@ -42,7 +42,7 @@ class ConsoleProgress:
 
     @contextmanager
     def _spinner(self, title: str) -> Iterator[None]:
-        """What runs at the moment, on one line, where somebody sees it turn."""
+        """What runs at the moment, a row each, where somebody sees it turn."""
         if not self._console.is_terminal:
             yield
             return
@@ -59,7 +59,7 @@ class ConsoleProgress:
                 self._open.append(title)
             else:
                 self._open.remove(title)
-            text = escape(", ".join(self._open))
+            text = escape("\n  ".join(self._open))
             if self._status is None and self._open:
                 self._status = self._console.status(text)
                 self._status.start()

@@ -6,17 +6,21 @@ import errno
 import io
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from musllinux_build.arch import Arch
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
-from musllinux_build.builds.reuse import finished_before, keep, reused, wheels_of
+from musllinux_build.builds.reuse import finished_before, keep, reused
+from musllinux_build.builds.schedule import Group, Schedule
 from musllinux_build.builds.session import Log
 from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
@@ -42,9 +46,10 @@ from musllinux_build.errors import (
 )
 from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
-from musllinux_build.ports import ImageInfo
+from musllinux_build.policy import Policy
+from musllinux_build.ports import ImageInfo, NamedProgress
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
-from musllinux_build.tags import serves
+from musllinux_build.times import weigh
 from musllinux_build.toolchain import DEFAULT_PATH
 
 MAXIMUM_WHEEL_BYTES = 2 << 30
@@ -57,48 +62,82 @@ def build_all(run: Run, plan: Plan) -> Report:
     so for every target: the rest is not reached.
     """
     outcomes = finished_before(run, plan.targets)
-    left = [target for target in plan.targets if target not in outcomes]
-    for _, group in groupby(left, key=lambda target: (target.arch, target.policy)):
-        targets = tuple(group)
-        for outcome in _group_outcomes(run, targets, wheels_of(outcomes.values(), targets[0])):
-            outcomes[outcome.target] = outcome
-            if outcome.error and (run.host.fail_fast or isinstance(outcome.error, PureProjectError)):
-                return _report(plan, outcomes)
-    return _report(plan, outcomes)
+    groups = []
+    for _, members in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
+        targets = tuple(members)
+        groups.append(Group(targets=targets, outcomes={one: outcomes[one] for one in targets if one in outcomes}))
+    floor = _Floor(run=run)
+    schedule = Schedule(
+        make=floor.outcome,
+        last=lambda outcome: (
+            bool(outcome.error) and (run.host.fail_fast or isinstance(outcome.error, PureProjectError))
+        ),
+        abandon=run.session.close,
+        limit=run.host.jobs,
+        weights=dict(zip(plan.targets, weigh(plan.targets, run.host.times), strict=True)),
+    )
 
+    def told(outcome: Outcome) -> None:
+        outcomes[outcome.target] = outcome
 
-def _report(plan: Plan, outcomes: Mapping[Target, Outcome]) -> Report:
-    """The outcomes in the plan's order."""
+    schedule.run(groups, told)
     return Report(plan=plan, outcomes=tuple(outcomes[target] for target in plan.targets if target in outcomes))
 
 
-def _group_outcomes(run: Run, targets: tuple[Target, ...], done: list[BuiltWheel]) -> Iterator[Outcome]:
-    """The outcomes of one architecture and policy, one after the other; ``done`` are wheels it has already."""
-    try:
-        workshop = open_workshop(run, targets[0])
-    except (MusllinuxBuildError, OSError) as error:
-        failure = _explained(error, run.host)
-        yield from (Outcome(target=target, seconds=0.0, error=failure) for target in targets)
-        return
-    for target in targets:
-        outcome = reused(run, target, workshop.image, done) or _outcome(run, target, workshop, done)
-        if outcome.wheel is not None and not outcome.same_as:
-            done.append(outcome.wheel)
-        yield outcome
+@dataclass(slots=True, kw_only=True)
+class _Floor:
+    """Where targets are made: the workshop of each architecture and policy is opened once, by whoever comes first."""
+
+    run: Run
+    workshops: dict[tuple[Arch, Policy], Workshop | MusllinuxBuildError] = field(default_factory=dict)
+    locks: dict[tuple[Arch, Policy], threading.Lock] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def outcome(self, target: Target, group: Group) -> Outcome:
+        """What becomes of one target."""
+        run = self._run_of(target)
+        workshop = self._workshop(run, target)
+        if isinstance(workshop, MusllinuxBuildError):
+            return Outcome(target=target, seconds=0.0, error=workshop)
+        earlier = group.serving(target)
+        done = [earlier] if earlier is not None else []
+        return reused(run, target, workshop.image, done) or _outcome(run, target, workshop, group)
+
+    def _run_of(self, target: Target) -> Run:
+        """The run as one target sees it: what several say at once is told apart by their names."""
+        if self.run.host.jobs == 1:
+            return self.run
+        session = self.run.session
+        return replace(self.run, session=session.speaking(NamedProgress(session.progress, target.identifier)))
+
+    def _workshop(self, run: Run, target: Target) -> Workshop | MusllinuxBuildError:
+        key = (target.arch, target.policy)
+        with self.lock:
+            lock = self.locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self.workshops:
+                try:
+                    self.workshops[key] = open_workshop(run, target)
+                except (MusllinuxBuildError, OSError) as error:
+                    self.workshops[key] = _explained(error, run.host)
+            return self.workshops[key]
 
 
-def _outcome(run: Run, target: Target, workshop: Workshop, done: Sequence[BuiltWheel]) -> Outcome:
+def _outcome(run: Run, target: Target, workshop: Workshop, group: Group) -> Outcome:
     started = time.monotonic()
     wheel: BuiltWheel | None = None
     failure: MusllinuxBuildError | None = None
     path = run.host.logs / f"{target.identifier}.log"
-    earlier = next((built for built in done if serves(built.path.name, target.python)), None)
+    earlier = group.serving(target)
     try:
         _check_python(workshop.image, target)
         with closing(Log(path, target.identifier)) as log:
             run.session.progress.note(f"{target.identifier}  (log: {path})")
             job = Job(run=run, target=target, workshop=workshop, log=log)
-            wheel = _prove_again(job, earlier) if earlier else _build_one(job)
+            if earlier is None:
+                wheel, earlier = _build_one(job, partial(group.settle, target))
+            else:
+                wheel = _prove_again(job, earlier)
             keep(run, target, workshop.image, wheel)
     except (MusllinuxBuildError, OSError) as error:
         failure = _explained(error, run.host)
@@ -139,7 +178,8 @@ def _explained(error: MusllinuxBuildError | OSError, host: Host) -> MusllinuxBui
     return UsageError(brief, resolution="Choose another --output, or another XDG_CACHE_HOME.")
 
 
-def _build_one(job: Job) -> BuiltWheel:
+def _build_one(job: Job, settle: Callable[[str], BuiltWheel | None]) -> tuple[BuiltWheel, BuiltWheel | None]:
+    """The wheel, and the earlier one that was taken in its place."""
     run, session, output = job.run, job.session, job.run.host.output
     output.mkdir(parents=True, exist_ok=True)
     # Beside the finished wheels, so that the last step is one rename on one file system.
@@ -159,6 +199,8 @@ def _build_one(job: Job) -> BuiltWheel:
                 session.engine.stop(container)
             with session.progress.step("audit, graft and tag"):
                 repaired = _repair(job, raw, directory / "repaired", container)
+        if (other := settle(repaired.path.name)) is not None:
+            return _prove_again(job, other), other
         if leaked := ", ".join(map(plain_line, named_in(repaired.path))):
             session.progress.warn(f"{repaired.path.name} names {OURS.decode()}, where its compiler was, in: {leaked}")
         if fallbacks:
@@ -168,7 +210,7 @@ def _build_one(job: Job) -> BuiltWheel:
         proven = _prove(job, repaired.path)
         final = output / repaired.path.name
         repaired.path.replace(final)
-    return BuiltWheel(
+    wheel = BuiltWheel(
         path=final,
         size=repaired.size,
         sha256=repaired.sha256,
@@ -178,6 +220,7 @@ def _build_one(job: Job) -> BuiltWheel:
         caveat=_caveat(run),
         fallbacks=fallbacks,
     )
+    return wheel, None
 
 
 def _collect(job: Job, container: str, directory: Path) -> Path:

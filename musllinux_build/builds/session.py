@@ -6,6 +6,7 @@ nothing may interrupt. Between asking the engine for a container and knowing its
 
 from __future__ import annotations
 
+import copy
 import shlex
 import signal
 import sys
@@ -13,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,15 @@ _SIGNALS: Mapping[signal.Signals, tuple[type[MusllinuxBuildError], str]] = {
 }
 
 
+@dataclass(slots=True)
+class _State:
+    """What all who speak for a session share: its containers, how often it was closed, and whether for good."""
+
+    open: set[str] = field(default_factory=set)
+    closings: int = 0
+    ended: bool = False
+
+
 class Session:
     """The engine of one run, and what must be gone when it ends."""
 
@@ -53,11 +63,15 @@ class Session:
         self.engine = engine
         self.progress = progress
         self.run = uuid.uuid4().hex
-        self._echo = progress.detail if verbose_output else None
+        self._verbose_output = verbose_output
         self._remove_by_hand = remove_by_hand
-        self._open: set[str] = set()
-        self._closings = 0
-        self._ended = False
+        self._state = _State()
+
+    def speaking(self, progress: Progress) -> Session:
+        """The same session, whose steps are told to another Progress."""
+        other = copy.copy(self)
+        other.progress = progress
+        return other
 
     @contextmanager
     def container(self, spec: ContainerSpec) -> Iterator[str]:
@@ -77,12 +91,12 @@ class Session:
                     self._discard(container)
 
     def _create(self, spec: ContainerSpec) -> str:
-        closings = self._closings
-        self._refuse_when(self._ended)
+        closings = self._state.closings
+        self._refuse_when(self._state.ended)
         labels: Mapping[str, str] = {**spec.labels, RUN_LABEL: self.run}
         container = self.engine.create(replace(spec, labels=labels))
-        self._open.add(container)
-        if self._ended or closings != self._closings:
+        self._state.open.add(container)
+        if self._state.ended or closings != self._state.closings:
             # Another thread closed the session before this container could be seen there.
             self._discard(container)
             self._refuse_when(True)
@@ -97,7 +111,7 @@ class Session:
         """Remove; what fails here is tried again, and told, when the session is closed."""
         with suppress(MusllinuxBuildError):
             self.engine.remove(container)
-            self._open.discard(container)
+            self._state.open.discard(container)
 
     def close(self) -> None:
         """Remove what is left of the run's containers; a warning names those that the engine does not remove.
@@ -105,16 +119,16 @@ class Session:
         One that another thread is creating meanwhile is removed by that thread, which then gets an EngineError. When
         a signal ends the run, nothing is created afterwards; else a later target may use the session again.
         """
-        self._closings += 1
-        self._ended = self._ended or isinstance(sys.exception(), (InterruptedBuildError, TerminatedError))
+        self._state.closings += 1
+        self._state.ended = self._state.ended or isinstance(sys.exception(), (InterruptedBuildError, TerminatedError))
         with undisturbed():
             with suppress(MusllinuxBuildError):
-                self._open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
-            for container in sorted(self._open):
+                self._state.open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
+            for container in sorted(self._state.open):
                 self._discard(container)
-        if self._open:
+        if self._state.open:
             # Twelve digits of an identity name it; a path is needed whole.
-            names = " ".join(sorted(name if name.startswith("/") else name[:12] for name in self._open))
+            names = " ".join(sorted(name if name.startswith("/") else name[:12] for name in self._state.open))
             self.progress.warn(f"containers of this run are left; remove them with: {self._remove_by_hand} {names}")
 
     def check(self, container: str, argv: Sequence[str]) -> None:
@@ -146,7 +160,13 @@ class Session:
     def attempt(self, container: str, step: Step, log: Log) -> int:
         """Run one step, its output appended to ``log``; its exit status."""
         log.begin(step)
-        status = self.engine.run(container, step.argv, env=step.env, cwd=step.cwd, on_output=log.writer(self._echo))
+        status = self.engine.run(
+            container,
+            step.argv,
+            env=step.env,
+            cwd=step.cwd,
+            on_output=log.writer(self.progress.detail if self._verbose_output else None),
+        )
         log.end()
         return status
 

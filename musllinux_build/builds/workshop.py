@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -45,6 +45,10 @@ class Host:
     output: Path
     logs: Path
     fail_fast: bool = False
+    jobs: int = 1
+    """How many wheels are made at once."""
+    times: Mapping[str, float] = field(default_factory=dict)
+    """What this machine remembers of how long they took."""
     build_system: BuildSystem | None = None
     """Without one the container's own frontend finds out what the project wants."""
 

@@ -36,7 +36,16 @@ from musllinux_build.cli.options import (
     verbosity_options,
 )
 from musllinux_build.cli.say import failures_as_json
-from musllinux_build.cli.selection import Asked, gather, held_by, part_of, record_times, selection_options, times_file
+from musllinux_build.cli.selection import (
+    Asked,
+    gather,
+    held_by,
+    part_of,
+    record_times,
+    recorded_times,
+    selection_options,
+    times_file,
+)
 from musllinux_build.config import Accel, Compiler, Config
 from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
@@ -93,6 +102,7 @@ T = TypeVar("T")
     default=False,
     help="Also hand index URLs with passwords to the containers.",
 )
+@option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Make so many wheels at once.")
 @option("--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: build the rest, or stop.")
 @option("--verify/--no-verify", default=None, help="Prove every wheel on stock Alpine (default), or do not.")
 @option("--rebuild", is_flag=True, help="Build also what an earlier run has finished from the same.")
@@ -243,4 +253,6 @@ def _host(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Hos
         logs=log_directory(asked.project.path.resolve().name.removesuffix(".tar.gz")),
         fail_fast=not given["keep_going"],
         build_system=read_build_system(asked.project.pyproject),
+        jobs=given["jobs"],
+        times=recorded_times(times_file(asked.project)),
     )
