@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -72,10 +72,12 @@ def wheel_of(ran: Ran) -> Mapping[str, object]:
     return row
 
 
-@pytest.mark.parametrize("accel", ["full", "compiler"])
+@pytest.mark.parametrize("accel", ["full", "compiler", "python"])
 def test_a_foreign_build(tool: Tool, project: Path, tmp_path: Path, accel: str) -> None:
     options = ["--arch", "aarch64", "--python", "3.13", "--test-command", TEST, "--accel", accel]
-    row = wheel_of(tool(project, *options, "--output", tmp_path / "out", "--json"))
+    ran = tool(project, *options, "--output", tmp_path / "out", "--json")
+    assert "emulated interpreter" not in ran.err
+    row = wheel_of(ran)
     log = Path(str(row["log"])).read_text(errors="replace")
     assert ("Cython translates with /opt/musllinux-build/python/bin/python3" in log) is (accel == "full")
     assert row["fallbacks"] == []
@@ -83,6 +85,13 @@ def test_a_foreign_build(tool: Tool, project: Path, tmp_path: Path, accel: str) 
     with zipfile.ZipFile(str(row["wheel"])) as archive:
         for name in archive.namelist():
             assert b"/opt/musllinux-build" not in archive.read(name), name
+
+
+def test_however_much_is_native_the_wheel_is_the_same(tool: Tool, sdist: Callable[[str], Path], tmp_path: Path) -> None:
+    source, options = sdist("markupsafe==3.0.3"), ["--arch", "aarch64", "--python", "3.13", "--no-verify"]
+    accels = ("full", "compiler", "python")
+    rows = [wheel_of(tool(source, *options, "--accel", one, "-o", tmp_path / one, "--json")) for one in accels]
+    assert len({row["sha256"] for row in rows}) == 1
 
 
 def test_gcc_alone_is_the_image_s_own(tool: Tool, project: Path, tmp_path: Path) -> None:
