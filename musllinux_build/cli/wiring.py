@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from musllinux_build.adapters.container_sysroot import ContainerSysroot
 from musllinux_build.adapters.host_fetch import HostFetch
@@ -24,7 +28,7 @@ from musllinux_build.images.supplies import Supplies
 from musllinux_build.images.userland import ensure_userland_image
 from musllinux_build.images.works import Order
 from musllinux_build.policy import Policy
-from musllinux_build.ports import Engine, ImageInfo
+from musllinux_build.ports import ImageInfo
 from musllinux_build.python import PythonTag
 from musllinux_build.toolchain import (
     ENGINES,
@@ -34,78 +38,126 @@ from musllinux_build.toolchain import (
 )
 from musllinux_build.userland import Userland, userland_volume
 
+T = TypeVar("T")
+P = ParamSpec("P")
 
-def make_supply(session: Session, config: Config, supplies: Supplies, cache: Path) -> Supply:
-    """The functions the pipeline asks for what it needs; each result is asked for once per run."""
-    engine, lines = session.engine, session.progress
 
-    def toolchain_image() -> str:
-        arch = _native(engine)
-        wheel = supplies.toolchain_wheel(arch)
+def once(method: Callable[Concatenate[Storehouse, P], T]) -> Callable[Concatenate[Storehouse, P], T]:
+    """Each result of a method is had once, by whichever thread asks first; others that ask for it wait."""
+
+    @functools.wraps(method)
+    def call(house: Storehouse, /, *key: P.args, **rest: P.kwargs) -> T:
+        name = (method.__name__, key)
+        with house.guard:
+            lock = house.locks.setdefault(name, threading.Lock())
+        with lock:
+            if name not in house.had:
+                house.had[name] = method(house, *key, **rest)
+            return cast("T", house.had[name])
+
+    return call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storehouse:
+    """Where images, volumes and roots of one engine come from."""
+
+    session: Session
+    config: Config
+    supplies: Supplies
+    cache: Path
+    had: dict[tuple[str, tuple[object, ...]], object] = field(default_factory=dict)
+    locks: dict[tuple[str, tuple[object, ...]], threading.Lock] = field(default_factory=dict)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def native(self) -> Arch:
+        """The engine's own architecture.
+
+        Raises:
+            EngineError: there is no native compiler for it.
+        """
+        found = self.session.engine.info()
+        if found.arch is None or found.arch not in ENGINES:
+            raise EngineError(f"no native compiler for an engine on {found.machine}")
+        return found.arch
+
+    @once
+    def toolchain_image(self) -> str:
+        """The tag of the compilers' data image."""
+        engine, lines, arch = self.session.engine, self.session.progress, self.native
+        wheel = self.supplies.toolchain_wheel(arch)
         tag = toolchain_image_tag(arch, wheel.sha256)
         if engine.image(tag) is None:
-            path = cache / "toolchain" / wheel.filename
+            path = self.cache / "toolchain" / wheel.filename
             with lines.step(f"fetch {wheel.name} {wheel.version}"):
-                HostFetch(cache=cache / "downloads").wheel(wheel, path.parent, ENGINES[arch].wheel_platforms)
+                HostFetch(cache=self.cache / "downloads").wheel(wheel, path.parent, ENGINES[arch].wheel_platforms)
             ensure_toolchain_image(engine, arch, path, lines)
             path.unlink(missing_ok=True)  # the download cache has it
         return tag
 
-    @functools.cache
-    def toolchain() -> str:
-        tag = toolchain_image()
-        return ensure_volume(session, toolchain_volume(tag, _native(engine).oci_platform))
+    @once
+    def toolchain(self) -> str:
+        """The volume with the compilers."""
+        return ensure_volume(self.session, toolchain_volume(self.toolchain_image(), self.native.oci_platform))
 
-    @functools.cache
-    def userland(policy: Policy) -> Userland:
-        arch = _native(engine)
+    @once
+    def userland(self, policy: Policy) -> Userland:
+        """The volume with a native userland."""
+        arch, lines = self.native, self.session.progress
         tag = ensure_userland_image(
-            engine, arch, policy, toolchain=toolchain_image(), supplies=supplies, progress=lines
+            self.session.engine,
+            arch,
+            policy,
+            toolchain=self.toolchain_image(),
+            supplies=self.supplies,
+            progress=lines,
         )
-        return Userland(volume=ensure_volume(session, userland_volume(tag, arch)), arch=arch)
+        return Userland(volume=ensure_volume(self.session, userland_volume(tag, arch)), arch=arch)
 
-    @functools.cache
-    def image(policy: Policy, arch: Arch) -> ImageInfo:
-        return _obtain(session, config, supplies, policy, arch)
+    @once
+    def image(self, policy: Policy, arch: Arch) -> ImageInfo:
+        """The image that wheels are built in."""
+        return _obtain(self.session, self.config, self.supplies, policy, arch)
 
-    @functools.cache
-    def stock(release: str, arch: Arch) -> ImageInfo:
-        ref = ensure_base(engine, release, arch, supplies, lines)
-        found = engine.image(ref)
+    @once
+    def stock(self, release: str, arch: Arch) -> ImageInfo:
+        """A stock Alpine."""
+        ref = ensure_base(self.session.engine, release, arch, self.supplies, self.session.progress)
+        found = self.session.engine.image(ref)
         if found is None:
             raise ImageError(f"{ref} is gone", resolution="Start again.")
         return found
 
-    @functools.cache
-    def interpreter(policy: Policy, python: PythonTag) -> str:
-        return ensure_volume(session, interpreter_volume(image(policy, _native(engine)), python))
+    @once
+    def interpreter(self, policy: Policy, python: PythonTag) -> str:
+        """The volume with a native interpreter."""
+        return ensure_volume(self.session, interpreter_volume(self.image(policy, self.native), python))
 
-    def repository(policy: Policy, arch: Arch) -> RepositoryDirectory | None:
-        path = supplies.apk_directory()
+    def repository(self, policy: Policy, arch: Arch) -> RepositoryDirectory | None:
+        """A directory of packages for ``before-all``."""
+        path = self.supplies.apk_directory()
         return RepositoryDirectory(path=path, policy=policy, arch=arch) if path is not None else None
 
+
+def make_supply(session: Session, config: Config, supplies: Supplies, cache: Path) -> Supply:
+    """The functions the pipeline asks for what it needs; each result is asked for once per run."""
+    house = Storehouse(session=session, config=config, supplies=supplies, cache=cache)
     return Supply(
-        image=image,
-        stock=stock,
-        toolchain=toolchain,
-        apk_mirror=repository,
+        image=house.image,
+        stock=house.stock,
+        toolchain=house.toolchain,
+        apk_mirror=house.repository,
         patcher=built_in,
-        sysroot=lambda container: ContainerSysroot(engine, container),
-        userland=userland,
+        sysroot=lambda container: ContainerSysroot(session.engine, container),
+        userland=house.userland,
         environments=Environments(
             directory=cache / "environments",
-            native=lambda policy: image(policy, _native(engine)),
-            interpreter=interpreter,
+            native=lambda policy: house.image(policy, house.native),
+            interpreter=house.interpreter,
         ),
-        used=uses_of_images(cache, lines).note,
+        used=uses_of_images(cache, session.progress).note,
     )
-
-
-def _native(engine: Engine) -> Arch:
-    found = engine.info()
-    if found.arch is None or found.arch not in ENGINES:
-        raise EngineError(f"no native compiler for an engine on {found.machine}")
-    return found.arch
 
 
 def _obtain(session: Session, config: Config, supplies: Supplies, policy: Policy, arch: Arch) -> ImageInfo:
