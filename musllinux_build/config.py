@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal, TypeVar, get_args
 
 from musllinux_build.arch import Arch
+from musllinux_build.engines import EngineSpec, parse_engine
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policy import Policy, known_policies
 from musllinux_build.python import PythonTag
@@ -41,6 +42,7 @@ class Config:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     test_command: str = ""
     test_requires: tuple[str, ...] = ()
+    engines: tuple[EngineSpec, ...] = ()
     compiler: Compiler = "auto"
     accel: Accel = "full"
     pull: PullPolicy = "missing"
@@ -196,6 +198,19 @@ def _choice(choices: Sequence[str]) -> Callable[[object], str]:
     return read
 
 
+def _engines(value: object) -> tuple[EngineSpec, ...]:
+    """A table of architectures, and ``default`` for the rest; a value is one engine or a list of them."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table of engines by architecture, is {value!r}")
+    found: list[EngineSpec] = []
+    for name, texts in value.items():
+        if name != "default" and name not in {arch.value for arch in Arch}:
+            raise ValueError(f"unknown architecture {name!r}; {near_miss(str(name), [a.value for a in Arch])}")
+        arch = None if name == "default" else Arch(name)
+        found += [parse_engine(text, arch) for text in ([texts] if isinstance(texts, str) else _texts(texts))]
+    return tuple(found)
+
+
 def _archs(value: object) -> tuple[Arch, ...]:
     return tuple(dict.fromkeys(arch for text in _texts(value) for arch in parse_arch(text)))
 
@@ -220,6 +235,7 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "environment": _environment,
     "test-command": _script,
     "test-requires": _lines,
+    "engines": _engines,
     "compiler": _choice(get_args(Compiler)),
     "accel": _choice(get_args(Accel)),
     "pull": _choice(get_args(PullPolicy)),

@@ -42,6 +42,8 @@ class Outcome:
     wheel: BuiltWheel | None = None
     error: MusllinuxBuildError | None = None
     log: Path | None = None
+    retried: bool = False
+    """Made by a second try, after an emulator had crashed."""
     same_as: str = ""
     """The wheel of an earlier Python that serves this one too (abi3)."""
     reused: bool = False
@@ -82,6 +84,8 @@ def error_json(error: MusllinuxBuildError) -> dict[str, object]:
 
 def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
     common: dict[str, object] = {"id": outcome.target.identifier, "seconds": round(outcome.seconds, 1)}
+    if outcome.retried:
+        common["retried"] = True
     if outcome.log is not None:
         common["log"] = str(outcome.log.absolute())
     if outcome.wheel is not None:

@@ -16,9 +16,9 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
 from musllinux_build.report import BuiltWheel
 
-WITHOUT_EFFECT = frozenset({"archs", "policies", "pythons", "build", "skip", "only", "pull", "registry"})
-"""The fields of Config that only choose targets and images, which are facts of their own; any other one may decide
-the bytes of a wheel or what its proof is worth, a new one too."""
+WITHOUT_EFFECT = frozenset({"archs", "policies", "pythons", "build", "skip", "only", "pull", "registry", "engines"})
+"""The fields of Config that only choose targets, images and engines, which are facts of their own; any other one may
+decide the bytes of a wheel or what its proof is worth, a new one too."""
 
 
 class Store(Protocol):

@@ -6,18 +6,17 @@ import errno
 import io
 import tarfile
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from musllinux_build.arch import Arch
 from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
+from musllinux_build.builds.floor import Floor, Site, sites_for
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.reuse import finished_before, keep, reused
 from musllinux_build.builds.schedule import Group, Schedule
@@ -29,7 +28,6 @@ from musllinux_build.builds.workshop import (
     Workshop,
     build_container,
     leave_container,
-    open_workshop,
     read_fallbacks,
 )
 from musllinux_build.errors import (
@@ -46,8 +44,7 @@ from musllinux_build.errors import (
 )
 from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
-from musllinux_build.policy import Policy
-from musllinux_build.ports import ImageInfo, NamedProgress
+from musllinux_build.ports import ImageInfo
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
 from musllinux_build.times import weigh
 from musllinux_build.toolchain import DEFAULT_PATH
@@ -55,72 +52,42 @@ from musllinux_build.toolchain import DEFAULT_PATH
 MAXIMUM_WHEEL_BYTES = 2 << 30
 
 
-def build_all(run: Run, plan: Plan) -> Report:
+def build_all(run: Run | Sequence[Site], plan: Plan) -> Report:
     """Every target's outcome. Failures are outcomes; signals end the run after cleaning up.
 
-    What earlier runs have finished comes first and costs no container. A project that turns out to be pure Python is
-    so for every target: the rest is not reached.
+    ``run`` is one engine's, or there are several of the same run. What earlier runs have finished comes first and costs
+    no container. A project that turns out to be pure Python is so for every target: the rest is not reached.
     """
-    outcomes = finished_before(run, plan.targets)
-    groups = []
-    for _, members in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
-        targets = tuple(members)
-        groups.append(Group(targets=targets, outcomes={one: outcomes[one] for one in targets if one in outcomes}))
-    floor = _Floor(run=run)
-    schedule = Schedule(
-        make=floor.outcome,
-        last=lambda outcome: (
-            bool(outcome.error) and (run.host.fail_fast or isinstance(outcome.error, PureProjectError))
-        ),
-        abandon=run.session.close,
-        limit=run.host.jobs,
-        weights=dict(zip(plan.targets, weigh(plan.targets, run.host.times), strict=True)),
+    sites = (
+        (Site(run=run, native=run.session.engine.info().arch, slots=run.host.jobs),) if isinstance(run, Run) else run
     )
+    host = sites[0].run.host
+    outcomes: dict[Target, Outcome] = {}
+    groups = []
+    for (arch, _), members in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
+        targets = tuple(members)
+        found = finished_before(sites_for(sites, arch)[0].run, targets)
+        outcomes |= found
+        groups.append(Group(targets=targets, outcomes=dict(found)))
+    floor = Floor(sites=sites, make=_outcome, explain=lambda error: _explained(error, host), several=host.jobs > 1)
 
     def told(outcome: Outcome) -> None:
         outcomes[outcome.target] = outcome
 
+    def abandon() -> None:
+        for site in sites:
+            site.run.session.close()
+
+    schedule = Schedule(
+        make=floor.outcome,
+        last=lambda outcome: bool(outcome.error) and (host.fail_fast or isinstance(outcome.error, PureProjectError)),
+        abandon=abandon,
+        limit=host.jobs,
+        weights=dict(zip(plan.targets, weigh(plan.targets, host.times), strict=True)),
+    )
+
     schedule.run(groups, told)
     return Report(plan=plan, outcomes=tuple(outcomes[target] for target in plan.targets if target in outcomes))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Floor:
-    """Where targets are made: the workshop of each architecture and policy is opened once, by whoever comes first."""
-
-    run: Run
-    workshops: dict[tuple[Arch, Policy], Workshop | MusllinuxBuildError] = field(default_factory=dict)
-    locks: dict[tuple[Arch, Policy], threading.Lock] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def outcome(self, target: Target, group: Group) -> Outcome:
-        """What becomes of one target."""
-        run = self._run_of(target)
-        workshop = self._workshop(run, target)
-        if isinstance(workshop, MusllinuxBuildError):
-            return Outcome(target=target, seconds=0.0, error=workshop)
-        earlier = group.serving(target)
-        done = [earlier] if earlier is not None else []
-        return reused(run, target, workshop.image, done) or _outcome(run, target, workshop, group)
-
-    def _run_of(self, target: Target) -> Run:
-        """The run as one target sees it: what several say at once is told apart by their names."""
-        if self.run.host.jobs == 1:
-            return self.run
-        session = self.run.session
-        return replace(self.run, session=session.speaking(NamedProgress(session.progress, target.identifier)))
-
-    def _workshop(self, run: Run, target: Target) -> Workshop | MusllinuxBuildError:
-        key = (target.arch, target.policy)
-        with self.lock:
-            lock = self.locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self.workshops:
-                try:
-                    self.workshops[key] = open_workshop(run, target)
-                except (MusllinuxBuildError, OSError) as error:
-                    self.workshops[key] = _explained(error, run.host)
-            return self.workshops[key]
 
 
 def _outcome(run: Run, target: Target, workshop: Workshop, group: Group) -> Outcome:
@@ -129,6 +96,8 @@ def _outcome(run: Run, target: Target, workshop: Workshop, group: Group) -> Outc
     failure: MusllinuxBuildError | None = None
     path = run.host.logs / f"{target.identifier}.log"
     earlier = group.serving(target)
+    if (kept := reused(run, target, workshop.image, [earlier] if earlier is not None else [])) is not None:
+        return kept
     try:
         _check_python(workshop.image, target)
         with closing(Log(path, target.identifier)) as log:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ from musllinux_build.cli.selection import (
     times_file,
 )
 from musllinux_build.config import Accel, Compiler, Config
+from musllinux_build.engines import EngineSpec, address_of, named_in, parse_engine
 from musllinux_build.errors import UsageError
 from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
@@ -55,8 +56,9 @@ from musllinux_build.report import NOT_PROVEN, Report, distinct_errors
 
 if TYPE_CHECKING:
     from musllinux_build.builds.finished import Reuse
+    from musllinux_build.builds.floor import Site
     from musllinux_build.builds.session import Session
-    from musllinux_build.builds.workshop import Host, Supply
+    from musllinux_build.builds.workshop import Host, Run, Supply
 
 PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
 T = TypeVar("T")
@@ -101,6 +103,13 @@ T = TypeVar("T")
     "--index-credentials/--no-index-credentials",
     default=False,
     help="Also hand index URLs with passwords to the containers.",
+)
+@option(
+    "--engine",
+    multiple=True,
+    metavar="[ARCH=]SPEC",
+    help="Build ARCH, or what it can, on this engine: a docker context, a unix, tcp or ssh address, podman."
+    " Repeatable.",
 )
 @option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Make so many wheels at once.")
 @option("--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: build the rest, or stop.")
@@ -155,9 +164,27 @@ class Ground:
     remove_by_hand: str
     reuse: Callable[[Config, Host], Reuse | None]
     tidy: Callable[[Report], None]
+    spec: EngineSpec | None = None
+    """As which it was named; None: the one that docker's own command line would use."""
+
+    def native(self) -> Arch:
+        """Its own architecture."""
+        return self.engine.info().arch or Arch.X86_64
 
 
-def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Ground:
+def _grounds(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> list[Ground]:
+    """The engines of a run: those that are named, and the default one unless one is named for all architectures."""
+    if asked.here is not None:
+        return [_ground(asked, given, lines, None)]
+    try:
+        specs = [*(parse_engine(text) for text in given["engine"]), *named_in(os.environ)] or [*asked.config.engines]
+    except ValueError as error:
+        raise UsageError(str(error), resolution="Write it as --engine aarch64=ssh://user@host?slots=2") from None
+    default: list[EngineSpec | None] = [] if any(spec.arch is None for spec in specs) else [None]
+    return [_ground(asked, given, lines, spec) for spec in (*default, *specs)]
+
+
+def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec: EngineSpec | None) -> Ground:
     if asked.here is not None:
         own = own_engine(asked.here)
         lines.note(f"inside {asked.here.name}: no engine is used, and wheels are {NOT_PROVEN}")
@@ -171,16 +198,18 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> G
             tidy=lambda _: None,
         )
     # Imported here: they bring the engine's SDK, which --dry-run and the inside of an image do without.
+    from musllinux_build.adapters.addressed import connect_at  # noqa: PLC0415
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
     from musllinux_build.cli.reuse import make_reuse, tidy  # noqa: PLC0415
     from musllinux_build.cli.wiring import make_supply  # noqa: PLC0415
 
     supplies, cache = asked.supplies, cache_directory()
     assert supplies is not None
-    with lines.step("engine"):
-        engine = connect()
+    with lines.step(f"engine {spec.where}" if spec is not None else "engine"):
+        engine = connect() if spec is None else connect_at(address_of(spec, os.environ, os.path.exists), os.environ)
     return Ground(
         engine=engine,
+        spec=spec,
         supply=lambda session: make_supply(session, asked.config, supplies, cache),
         remove_by_hand="docker rm --force",
         reuse=lambda config, host: make_reuse(
@@ -195,11 +224,11 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
 
-    with signals_as_errors():
-        ground = _ground(asked, given, lines)
-        native = ground.engine.info().arch or Arch.X86_64
+    with signals_as_errors(), ExitStack() as open_sessions:
+        grounds = _grounds(asked, given, lines)
+        native = grounds[0].native()
         with lines.step("plan"):
-            part = part_of(asked, native, held_by(ground.engine, asked, native))
+            part = part_of(asked, native, held_by(lambda arch: _able(grounds, arch).engine, asked, native))
         chosen = part.plan
         for skip in chosen.skipped:
             lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")
@@ -212,14 +241,43 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
         host = _host(asked, given, lines)
         lines.detail(f"logs: {host.logs}")
         config = _with_version(asked, lines)
-        session = Session(
-            ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
-        )
-        with closing(session):
+        sites = []
+        for ground in grounds:
+            session = Session(
+                ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
+            )
+            open_sessions.enter_context(closing(session))
             supply = replace(ground.supply(session), reuse=ground.reuse(config, host))
-            report = build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
+            run = Run(session=session, config=config, host=host, supply=supply)
+            sites.append(_site(ground, run, alone=len(grounds) == 1))
+        if len(sites) > 1:
+            jobs = max(given["jobs"], sum(site.slots for site in sites))
+            sites = [replace(site, run=replace(site.run, host=replace(host, jobs=jobs))) for site in sites]
+        report = build_all(sites, chosen)
+        for ground in grounds:
             ground.tidy(report)
-            return part, report
+        return part, report
+
+
+def _able(grounds: Sequence[Ground], arch: Arch) -> Ground:
+    """The engine that an architecture is built on first."""
+    named = [ground for ground in grounds if ground.spec is not None and ground.spec.arch is arch]
+    free = [ground for ground in grounds if ground.spec is None or ground.spec.arch is None]
+    natively = [ground for ground in free if len(free) > 1 and arch.runs_natively_on(ground.native())]
+    return (*named, *natively, *free)[0]
+
+
+def _site(ground: Ground, run: Run, *, alone: bool) -> Site:
+    from musllinux_build.builds.floor import Site  # noqa: PLC0415 - as in _build
+
+    spec = ground.spec
+    return Site(
+        run=run,
+        name=spec.where if spec is not None else "",
+        arch=spec.arch if spec is not None else None,
+        native=ground.engine.info().arch,
+        slots=run.host.jobs if alone else spec.slots if spec is not None else 1,
+    )
 
 
 def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:

@@ -130,13 +130,13 @@ def part_of(asked: Asked, native: Arch, held: Held = MappingProxyType({})) -> Pa
     return Part(plan=mine, planned=planned, shard=asked.shard)
 
 
-def held_by(engine: Engine, asked: Asked, native: Arch) -> Held:
+def held_by(engine: Callable[[Arch], Engine], asked: Asked, native: Arch) -> Held:
     """What the local images have, where nobody has chosen Pythons; a shard does not look at what one engine holds."""
     config, found = asked.config, dict[tuple[Policy, Arch], Collection[PythonTag]]()
     if asked.here is not None or asked.shard is not None or config.only or config.pythons or config.pull == "always":
         return found
     for policy, arch in product(config.policies or (Policy.MUSLLINUX_1_2,), config.archs or (native,)):
-        image = engine.image(image_reference(config.registry or DEFAULT_REGISTRY, policy, arch))
+        image = engine(arch).image(image_reference(config.registry or DEFAULT_REGISTRY, policy, arch))
         if image is not None and image.labels.get(PYTHONS_LABEL):
             found[policy, arch] = image.pythons
     return found

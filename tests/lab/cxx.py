@@ -88,7 +88,7 @@ class Runtime:
     tools: Path
     scratch: Path
 
-    def unwinder(self, kept: bytes) -> bytes:
+    def unwinder(self, kept: bytes, *flags_of_arch: str) -> bytes:
         """``libgcc_eh.a``: LLVM's unwinder, and of gcc's archive what is not about unwinding.
 
         gcc's own asks for glibc's ``_dl_find_object``, which no musl has.
@@ -101,6 +101,7 @@ class Runtime:
             "-funwind-tables",
             "-nostdinc++",
             "-D_LIBUNWIND_IS_NATIVE_ONLY",
+            *flags_of_arch,
         )
         objects = self._compile("unwind", sources, (*COMMON, "-fvisibility=hidden", *flags))
         old = objects[0].parent / "gcc.a"

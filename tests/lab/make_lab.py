@@ -169,15 +169,15 @@ class Lab:
         self.store.made(name, digest, [path])
 
     def sysroot_digest(self, arch: Arch, branches: Branches) -> str:
-        """What a sysroot, and so everything linked against it, is made from."""
+        """What a sysroot, and so everything linked against it, is made from. Nothing in C++ is among the packages."""
         release = branches.sysroot
-        texts = text_of(sysroot, cxx, apk, targets, toolchain)
+        texts = text_of(sysroot, apk, targets, toolchain)
         return store.digest_of(*texts, sysroot.ATOMIC, arch.row, TARGETS[arch], release.base, release.musl_package)
 
     def sysroot(self, apt: debian.Apt, arch: Arch, branches: Branches) -> None:
         """musl-dev, linux-headers, gcc and g++, and the private sysroot they make with the stock root."""
         name = f"sysroot-{arch.value}"
-        compilers = store.digest_of(*text_of(compiler), compiler.LAUNCHER, compiler.HERE / "compiler.c")
+        compilers = store.digest_of(*text_of(compiler, cxx), compiler.LAUNCHER, compiler.HERE / "compiler.c")
         flags = (clang_cfg(arch), target_names(arch), branches.sysroot.base)
         digest = store.digest_of(self.sysroot_digest(arch, branches), compilers, flags)
         stale = [row for row in branches.headers if not self.store.fresh(f"{name}-{store.branch_of(row)}", digest)]

@@ -29,6 +29,12 @@ __attribute__((visibility("hidden"))) unsigned long __getauxval(unsigned long ty
 
 LICENSES = {"musl-dev": "MIT", "linux-headers": "GPL-2.0-only", "gcc": "GPL-3.0-or-later"}
 
+UNWINDER_FLAGS: dict[Arch, tuple[str, ...]] = {
+    **dict.fromkeys(Arch, ()),
+    # Here tables of C with exceptions ask for the unwinder (EHABI), and no C++ is there to give it the type of a type.
+    Arch.ARMV7L: ("-fno-rtti",),
+}
+
 ATOMIC = Path(__file__).with_name("atomic.c")
 
 
@@ -177,7 +183,9 @@ class SysrootMaker:
     def _unwinder(self, archive: Entry) -> Entry:
         tools = write_wrappers(self.zig, self.arch, self.sysroot, self.directory / "tools")
         maker = Runtime(lib=self.zig.parent / "lib", tools=tools, scratch=self.directory / "runtime")
-        return Entry(path=archive.path, kind=Kind.FILE, content=maker.unwinder(archive.content))
+        return Entry(
+            path=archive.path, kind=Kind.FILE, content=maker.unwinder(archive.content, *UNWINDER_FLAGS[self.arch])
+        )
 
     def _with_getauxval(self, archive: Entry) -> Entry:
         scratch = self._scratch("libgcc")

@@ -15,6 +15,7 @@ from musllinux_build.adapters.wheel_store import WheelStore
 from musllinux_build.arch import Arch
 from musllinux_build.builds.finished import WITHOUT_EFFECT, Reuse, common_facts, wheel_key
 from musllinux_build.config import Accel, Compiler, Config
+from musllinux_build.engines import EngineSpec
 from musllinux_build.kept import Entry, beyond, parse_size
 from musllinux_build.plan import Target
 from musllinux_build.policy import known_policies
@@ -37,6 +38,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "environment": VARIABLES.map(MappingProxyType),
     "test_command": TEXTS,
     "test_requires": WORDS,
+    "engines": st.lists(st.builds(EngineSpec, where=TEXTS), max_size=2).map(tuple),
     "compiler": st.sampled_from(get_args(Compiler)),
     "accel": st.sampled_from(get_args(Accel)),
     "pull": st.sampled_from(["missing", "always", "never"]),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
 from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
+from musllinux_build.engines import EngineSpec
 from musllinux_build.errors import UsageError
 from musllinux_build.policy import MuslVersion, known_policies
 from musllinux_build.python import PythonTag
@@ -24,6 +25,7 @@ def test_every_key_is_read() -> None:
             "environment": {"A": "1"},
             "test-command": "python -c 'import x'",
             "test-requires": "pytest >= 8",
+            "engines": {"aarch64": "ssh://me@arm?slots=2", "default": ["podman", "cloud"]},
             "compiler": "clang",
             "accel": "off",
             "pull": "never",
@@ -42,6 +44,11 @@ def test_every_key_is_read() -> None:
         environment={"A": "1"},
         test_command="python -c 'import x'",
         test_requires=("pytest >= 8",),
+        engines=(
+            EngineSpec(where="ssh://me@arm", arch=Arch.AARCH64, slots=2),
+            EngineSpec(where="podman"),
+            EngineSpec(where="cloud"),
+        ),
         compiler="clang",
         accel="off",
         pull="never",
@@ -58,13 +65,15 @@ def test_all_problems_come_together_with_dotted_keys() -> None:
                 "archs": ["arm64"],
                 "pull": "sometimes",
                 "compiler": 1,
+                "engines": {"arm64": "x"},
                 "environment": "1A=2",
                 "verify": "no",
             }
         )
     lines = caught.value.details.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        f"tool.musllinux-build.{key}" for key in ("arch", "archs", "pull", "compiler", "environment", "verify")
+        f"tool.musllinux-build.{key}"
+        for key in ("arch", "archs", "pull", "compiler", "engines", "environment", "verify")
     ]
     assert "did you mean 'archs'" in lines[0]
 

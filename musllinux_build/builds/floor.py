@@ -1,0 +1,130 @@
+"""Where wheels are made: on which engine, in which workshop, and once more when an emulator has crashed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from musllinux_build.arch import Arch
+from musllinux_build.builds.schedule import Group
+from musllinux_build.builds.workshop import Run, Workshop, open_workshop
+from musllinux_build.errors import MusllinuxBuildError
+from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
+from musllinux_build.ports import NamedProgress
+from musllinux_build.report import Outcome
+
+CRASHES = ("exit status 139", "exit status -11", "uncaught target signal 11")
+"""What an emulator's crash looks like from outside: SIGSEGV as a shell tells of it, and qemu's own word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Site:
+    """An engine of the run: ``arch`` is what it is named for, ``native`` its own architecture."""
+
+    run: Run
+    name: str = ""
+    arch: Arch | None = None
+    native: Arch | None = None
+    slots: int = 1
+
+
+def sites_for(sites: Sequence[Site], arch: Arch) -> tuple[Site, ...]:
+    """The engines that may build for an architecture, the best first.
+
+    Those named for it and no others; else those whose kernel executes it, then those that emulate it.
+    """
+    named = tuple(site for site in sites if site.arch is arch)
+    if named:
+        return named
+    free = [site for site in sites if site.arch is None]
+    natively = [site for site in free if site.native is not None and arch.runs_natively_on(site.native)]
+    return (*natively, *(site for site in free if site not in natively))
+
+
+def crashed(outcome: Outcome) -> bool:
+    """Whether an emulator, and not the project, has ended a build."""
+    error = outcome.error
+    return error is not None and any(sign in f"{error.brief}\n{error.details}" for sign in CRASHES)
+
+
+Make = Callable[[Run, Target, Workshop, Group], Outcome]
+Explain = Callable[[MusllinuxBuildError | OSError], MusllinuxBuildError]
+
+
+@dataclass(slots=True, kw_only=True)
+class Floor:
+    """The workshop of each engine, architecture and policy is opened once, by whoever comes first.
+
+    ``make`` makes a target there; ``several`` says that lines have to tell whose they are.
+    """
+
+    sites: Sequence[Site]
+    make: Make
+    explain: Explain
+    several: bool = False
+    workshops: dict[tuple[int, Arch, Policy], Workshop | MusllinuxBuildError] = field(default_factory=dict)
+    locks: dict[tuple[int, Arch, Policy], threading.Lock] = field(default_factory=dict)
+    busy: dict[int, int] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def outcome(self, target: Target, group: Group) -> Outcome:
+        """What becomes of one target. A crash of an emulator is tried once more, elsewhere if that can be."""
+        able = sites_for(self.sites, target.arch)
+        with self._slot(able) as site:
+            first = self._outcome(site, target, group)
+        if not crashed(first) or site.native is None or target.arch.runs_natively_on(site.native):
+            return first
+        others = [other for other in able if other is not site] or [site]
+        site.run.session.progress.warn(
+            f"{target.identifier}: the emulator crashed; once more{f' on {others[0].name}' if others[0].name else ''}"
+        )
+        with self._slot(others) as site:
+            return replace(self._outcome(site, target, group), retried=True)
+
+    def _outcome(self, site: Site, target: Target, group: Group) -> Outcome:
+        run = self._speaking(site, target)
+        workshop = self._workshop(site, run, target)
+        if isinstance(workshop, MusllinuxBuildError):
+            return Outcome(target=target, seconds=0.0, error=workshop)
+        return self.make(run, target, workshop, group)
+
+    def _speaking(self, site: Site, target: Target) -> Run:
+        """The run as one target sees it."""
+        if not self.several:
+            return site.run
+        session = site.run.session
+        return replace(site.run, session=session.speaking(NamedProgress(session.progress, target.identifier)))
+
+    @contextmanager
+    def _slot(self, able: Sequence[Site]) -> Iterator[Site]:
+        """The best engine that has a slot free, waited for if need be."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._free(able) is not None)
+            site = self._free(able)
+            assert site is not None
+            index = self.sites.index(site)
+            self.busy[index] = self.busy.get(index, 0) + 1
+        try:
+            yield site
+        finally:
+            with self.changed:
+                self.busy[index] -= 1
+                self.changed.notify_all()
+
+    def _free(self, able: Sequence[Site]) -> Site | None:
+        return next((site for site in able if self.busy.get(self.sites.index(site), 0) < site.slots), None)
+
+    def _workshop(self, site: Site, run: Run, target: Target) -> Workshop | MusllinuxBuildError:
+        key = (self.sites.index(site), target.arch, target.policy)
+        with self.changed:
+            lock = self.locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self.workshops:
+                try:
+                    self.workshops[key] = open_workshop(run, target)
+                except (MusllinuxBuildError, OSError) as error:
+                    self.workshops[key] = self.explain(error)
+            return self.workshops[key]
