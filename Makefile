@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: bench-auditor demo test unit laws lint lint-workflows fuzz nightly nightly-images survey agreement clean
+.PHONY: bench-auditor bench-foreign demo test unit laws lint lint-workflows fuzz nightly nightly-images survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -74,6 +74,12 @@ $(VENV)/ready: pyproject.toml .ci/venv
 # Ours beside auditwheel on five published wheels: docs/benchmarks/auditor.md.
 bench-auditor: $(VENV)/ready
 	$(PYTHON) benchmarks/auditor.py
+
+# The same projects natively, under plain qemu, and accelerated: docs/benchmarks/foreign.md. It takes hours; what is
+# measured is kept in build/foreign.json, and FOREIGN="--project kiwisolver --mode full" does a part of it.
+FOREIGN :=
+bench-foreign: $(VENV)/ready
+	MUSLLINUX_LAB_ALL=1 $(WITH_LAB) $(PYTHON) benchmarks/foreign.py $(FOREIGN) --page docs/benchmarks/foreign.md
 
 clean:
 	rm -rf $(VENV) build dist wheelhouse
