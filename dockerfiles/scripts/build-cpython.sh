@@ -57,9 +57,15 @@ CONFIG_SITE=$PWD/config.site ./configure --prefix="$prefix" \
     CFLAGS_NODIST="-O2 -g0 -DTHREAD_STACK_SIZE=$stack -fstack-protector-strong" \
     LDFLAGS_NODIST="-s -Wl,-z,relro,-z,now,--as-needed" \
     LIBREADLINE_CFLAGS=" " LIBREADLINE_LIBS="-lreadline -lncursesw"
-make -j"$jobs"
+# A 64-bit atomic that is aligned to 4 bytes is a call for clang, and only the program itself is linked with what it
+# calls; the last word of every module's link is this variable, which no sysconfig tells of.
+atomics=
+[ "$TARGET_ARCH" != i686 ] || atomics=LIBPYTHON=-latomic
+# shellcheck disable=SC2086 # one word or none
+make -j"$jobs" $atomics
 # Byte code is made below, once and natively, instead of three times by the install rule.
 sed -i 's|\$(DESTDIR)\$(LIBDEST)/compileall.py|-c pass|' Makefile
-make install DESTDIR=/out >/dev/null
+# shellcheck disable=SC2086 # as above
+make install DESTDIR=/out $atomics >/dev/null
 cd /
 rm -rf /usr/src/python

@@ -124,8 +124,12 @@ COMMANDS: Mapping[str, Level] = {
 }
 """X3 to X6: commands on PATH, as files."""
 
-ONLY_ON: Mapping[str, str] = {"yasm": Arch.X86_64.value}
-"""Commands of one architecture."""
+ONLY_ON: Mapping[str, tuple[Arch, ...]] = {
+    "yasm": (Arch.X86_64,),
+    # Its publisher has no wheels for the other two on musl.
+    "uv": (Arch.X86_64, Arch.I686, Arch.AARCH64, Arch.ARMV7L),
+}
+"""Commands of some architectures."""
 
 # manylinux-interpreters, X1 and X2.
 INTERPRETERS = (
@@ -278,7 +282,8 @@ def rows() -> Iterator[Row]:
             f'where=$(command -v {command}) && [ -x "$where" ] && echo "$where" || {{ echo "not on PATH"; exit 1; }}'
         )
         if command in ONLY_ON:
-            script = f'[ "$ARCH" = {ONLY_ON[command]} ] || {{ echo "not on $ARCH"; exit 0; }}; {script}'
+            names = "|".join(arch.value for arch in ONLY_ON[command])
+            script = f'case $ARCH in {names}) ;; *) echo "not on $ARCH"; exit 0 ;; esac; {script}'
         yield Row(id=f"X5.{command}", level=level, claim=f"{command} is on PATH", script=script)
     yield from INTERPRETERS
     yield from BEHAVIOUR
