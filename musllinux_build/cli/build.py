@@ -155,6 +155,8 @@ class Ground:
     remove_by_hand: str
     reuse: Callable[[Config, Host], Reuse | None]
     tidy: Callable[[Report], None]
+    address: str
+    """Which engine that is, for later runs."""
 
 
 def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> Ground:
@@ -169,6 +171,7 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> G
             remove_by_hand="rm -rf",
             reuse=lambda _config, _host: None,
             tidy=lambda _: None,
+            address=str(asked.here.name),
         )
     # Imported here: they bring the engine's SDK, which --dry-run and the inside of an image do without.
     from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415
@@ -187,10 +190,12 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> G
             engine, supplies, cache, config=config, host=host, rebuild=given["rebuild"]
         ),
         tidy=lambda report: tidy(engine, cache, lines, most=given["cache_limit"], report=report),
+        address=engine.endpoint.url,
     )
 
 
 def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tuple[Part, Report]:
+    from musllinux_build.builds.leftovers import accounted  # noqa: PLC0415 - as the next one
     from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415 - what --dry-run does without
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
@@ -215,7 +220,8 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
         session = Session(
             ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
         )
-        with closing(session):
+        left = accounted(session, engine=ground.address, cache=cache_directory(), output=given["output"])
+        with left, closing(session):
             supply = replace(ground.supply(session), reuse=ground.reuse(config, host))
             report = build_all(Run(session=session, config=config, host=host, supply=supply), chosen)
             ground.tidy(report)
