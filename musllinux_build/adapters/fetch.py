@@ -9,10 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
-import os
 import shutil
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +22,7 @@ from urllib.parse import urlsplit
 
 from musllinux_build.adapters import process
 from musllinux_build.errors import DiskFullError, FetchError
+from musllinux_build.staging import claimed
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
@@ -143,9 +142,9 @@ def fetch_wheel(
         if _reuse(cache, sha256, destination):
             return destination
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="pip-") as scratch:
+        with claimed(cache) as scratch:
             wheel = _pip_download(
-                Path(scratch),
+                scratch,
                 requirement=f"{name}=={version} --hash=sha256:{sha256}\n",
                 filename=filename,
                 options=pip_options(platforms, python_version, abi),
@@ -243,15 +242,12 @@ def _place(entry: Path, destination: Path) -> None:
 def _partial(path: Path) -> Iterator[BinaryIO]:
     """A new file that becomes ``path`` at the end of the block and disappears when the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    with claimed(path.parent) as staging:
+        temporary = staging / path.name
+        with temporary.open("wb") as stream:
             yield stream
         temporary.chmod(0o644)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from musllinux_build.errors import DiskFullError, MergeError, MusllinuxBuildError, UsageError
+from musllinux_build.staging import claimed, remove_abandoned
 
 BLOCK = 1 << 20
-STAGING = ".musllinux-build-merge-"
 
 
 def file_digest(path: Path, copy_to: Path | None = None) -> str:
@@ -35,15 +32,11 @@ def write_whole(path: Path, text: str) -> None:
         OSError: it cannot be written; the old one stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        os.fchmod(handle, 0o644)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with claimed(path.parent) as staging:
+        new = staging / path.name
+        new.write_text(text, encoding="utf-8")
+        new.chmod(0o644)
+        new.replace(path)
 
 
 def place_whole(files: Mapping[Path, str], directory: Path) -> bool:
@@ -60,9 +53,9 @@ def place_whole(files: Mapping[Path, str], directory: Path) -> bool:
                 return False
             raise UsageError(f"{directory} is not empty", resolution="Name another --output, or empty it.")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        _clear_abandoned(directory.parent)
-        with tempfile.TemporaryDirectory(prefix=STAGING, dir=directory.parent) as staging, _locked(Path(staging)):
-            whole = Path(staging) / "whole"
+        remove_abandoned(directory.parent)
+        with claimed(directory.parent) as staging:
+            whole = staging / "whole"
             whole.mkdir()
             for path, sha256 in files.items():
                 if file_digest(path, copy_to=whole / path.name) != sha256:
@@ -74,28 +67,6 @@ def place_whole(files: Mapping[Path, str], directory: Path) -> bool:
     except OSError as error:
         raise _refused(directory, error) from error
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The lock on a directory, which ends with its process, however that ends.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _clear_abandoned(directory: Path) -> None:
-    """Remove what killed processes left."""
-    for path in directory.glob(f"{STAGING}*"):
-        with suppress(OSError), _locked(path):
-            shutil.rmtree(path)
 
 
 def _holds(directory: Path, files: Mapping[Path, str]) -> bool:

@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,14 +15,12 @@ from typing import Any
 from musllinux_build.adapters.files import file_digest
 from musllinux_build.kept import Entry, beyond
 from musllinux_build.report import BuiltWheel
+from musllinux_build.staging import STAGING, claimed, remove_abandoned
 from musllinux_build.times import check_version
 
 SCHEMA = 1
 RECORD = "wheel.json"
-STAGING = ".new-"
 ATTEMPTS = 5
-ABANDONED_SECONDS = 24 * 3600
-"""What a killed run left is so old."""
 
 
 class WheelStore:
@@ -58,8 +54,8 @@ class WheelStore:
         """
         directory.mkdir(parents=True, exist_ok=True)
         # Beside the finished wheels, as in the pipeline: the last step is one rename on one file system.
-        with tempfile.TemporaryDirectory(prefix=".musllinux-build-", dir=directory) as staging:
-            copy, final = Path(staging) / kept.path.name, directory / kept.path.name
+        with claimed(directory) as staging:
+            copy, final = staging / kept.path.name, directory / kept.path.name
             if file_digest(kept.path, copy_to=copy) != kept.sha256:
                 return None
             copy.replace(final)
@@ -73,13 +69,10 @@ class WheelStore:
             OSError: it cannot be written, or was changed meanwhile.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
-        try:
+        with claimed(self.root) as staging:
             self._copy(wheel, staging / wheel.path.name)
             (staging / RECORD).write_text(_format(wheel), encoding="utf-8")
             _put(staging, self.root / key)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         self._sound[wheel.sha256] = self.root / key / wheel.path.name
 
     def _copy(self, wheel: BuiltWheel, place: Path) -> None:
@@ -118,14 +111,8 @@ class WheelStore:
         if not dry_run:
             for entry in surplus:
                 shutil.rmtree(self.root / entry.name, ignore_errors=True)
-            self._clear_abandoned()
+            remove_abandoned(self.root)
         return surplus
-
-    def _clear_abandoned(self) -> None:
-        for path in self.root.glob(f"{STAGING}*"):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(path)
 
 
 def _last_use(path: Path) -> float:
@@ -145,8 +132,8 @@ def _put(staging: Path, place: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or attempt + 1 == ATTEMPTS:
                 raise
             # Another run may do the same at the same time: whoever renames last has the place.
-            with tempfile.TemporaryDirectory(prefix=STAGING, dir=place.parent) as old, suppress(FileNotFoundError):
-                place.rename(Path(old) / "old")
+            with claimed(place.parent) as old, suppress(FileNotFoundError):
+                place.rename(old / "old")
         else:
             return
 

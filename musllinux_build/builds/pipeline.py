@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -46,6 +45,7 @@ from musllinux_build.plaintext import plain_line
 from musllinux_build.plan import Plan, Target
 from musllinux_build.ports import ImageInfo
 from musllinux_build.report import NOT_PROVEN, BuiltWheel, Outcome, Report, human_size, told_fallbacks
+from musllinux_build.staging import claimed
 from musllinux_build.times import weigh
 from musllinux_build.toolchain import DEFAULT_PATH
 
@@ -152,8 +152,7 @@ def _build_one(job: Job, settle: Callable[[str], BuiltWheel | None]) -> tuple[Bu
     run, session, output = job.run, job.session, job.run.host.output
     output.mkdir(parents=True, exist_ok=True)
     # Beside the finished wheels, so that the last step is one rename on one file system.
-    with tempfile.TemporaryDirectory(prefix=".musllinux-build-", dir=output) as staging:
-        directory = Path(staging)
+    with claimed(output) as directory:
         with build_container(run, job.target, job.workshop) as container:
             places = run.supply.places(container)
             if run.config.before_build:

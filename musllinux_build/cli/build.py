@@ -164,6 +164,8 @@ class Ground:
     remove_by_hand: str
     reuse: Callable[[Config, Host], Reuse | None]
     tidy: Callable[[Report], None]
+    address: str
+    """Which engine that is, for later runs."""
     spec: EngineSpec | None = None
     """As which it was named; None: the one that docker's own command line would use."""
 
@@ -196,6 +198,7 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec
             remove_by_hand="rm -rf",
             reuse=lambda _config, _host: None,
             tidy=lambda _: None,
+            address=str(asked.here.name),
         )
     # Imported here: they bring the engine's SDK, which --dry-run and the inside of an image do without.
     from musllinux_build.adapters.addressed import connect_at  # noqa: PLC0415
@@ -216,10 +219,12 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec
             engine, supplies, cache, config=config, host=host, rebuild=given["rebuild"]
         ),
         tidy=lambda report: tidy(engine, cache, lines, most=given["cache_limit"], report=report),
+        address=engine.endpoint.url,
     )
 
 
 def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tuple[Part, Report]:
+    from musllinux_build.builds.leftovers import accounted  # noqa: PLC0415 - as the next one
     from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415 - what --dry-run does without
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
@@ -246,6 +251,8 @@ def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tu
             session = Session(
                 ground.engine, lines, verbose_output=given["verbose"] > 1, remove_by_hand=ground.remove_by_hand
             )
+            left = accounted(session, engine=ground.address, cache=cache_directory(), output=given["output"])
+            open_sessions.enter_context(left)
             open_sessions.enter_context(closing(session))
             supply = replace(ground.supply(session), reuse=ground.reuse(config, host))
             run = Run(session=session, config=config, host=host, supply=supply)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from musllinux_build.adapters.wheel_store import RECORD, STAGING, WheelStore
+from musllinux_build.adapters.wheel_store import RECORD, WheelStore
 from musllinux_build.arch import Arch
 from musllinux_build.builds.finished import Reuse, common_facts
 from musllinux_build.builds.workshop import Host
@@ -27,6 +27,7 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import ImageInfo
 from musllinux_build.report import Report, table_rows
 from musllinux_build.shipped import program_digest
+from musllinux_build.staging import STAGING, claimed
 from musllinux_build.tarstream import tar_of
 from musllinux_build.toolchain import toolchain_image_tag
 from tests.fakes import ListProgress
@@ -351,16 +352,15 @@ def test_the_least_recently_used_goes_first(machine: Machine) -> None:
     assert machine.kept == []
 
 
-def test_what_a_killed_run_left_goes_after_a_day(machine: Machine) -> None:
+def test_what_a_killed_run_left_goes_and_what_another_is_about_to_keep_does_not(machine: Machine) -> None:
     machine.build(target())
-    old, new = machine.root / f"{STAGING}old", machine.root / f"{STAGING}new"
-    for path in (old, new):
-        path.mkdir()
-    os.utime(old, (0, 0))
-    WheelStore(machine.root).limit(1 << 30)
-    assert not old.exists()
-    assert new.exists()
-    assert len(machine.kept) == 2
+    left = machine.root / f"{STAGING}left"
+    left.mkdir()
+    with claimed(machine.root) as alive:
+        WheelStore(machine.root).limit(1 << 30)
+        assert alive.exists()
+    assert not left.exists()
+    assert len(machine.kept) == 1
 
 
 def test_no_store_has_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from musllinux_build.adapters.files import STAGING, _locked, place_whole, write_whole
+from musllinux_build.adapters.files import place_whole, write_whole
 from musllinux_build.arch import Arch
 from musllinux_build.cli.merge import merge_command
 from musllinux_build.errors import BuildError, MergeError, UsageError
@@ -19,6 +19,7 @@ from musllinux_build.policy import Policy
 from musllinux_build.python import PythonTag
 from musllinux_build.report import BuiltWheel, Outcome, Report
 from musllinux_build.shards import Shard, shard_of
+from musllinux_build.staging import STAGING, claimed
 
 TARGETS = tuple(
     Target(arch=Arch.X86_64, policy=Policy.MUSLLINUX_1_2, python=PythonTag(3, minor)) for minor in (11, 12, 13)
@@ -229,13 +230,13 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_merge_left_is_removed_and_what_goes_on_is_not(tmp_path: Path) -> None:
-    left, alive = (tmp_path / f"{STAGING}{word}" for word in ("left", "alive"))
-    for path in (left, alive):
-        path.mkdir()
-        (path / "half.whl").touch()
-    with _locked(alive):
+    left = tmp_path / f"{STAGING}left"
+    left.mkdir()
+    with claimed(tmp_path) as alive:
+        for path in (left, alive):
+            (path / "half.whl").touch()
         assert place_whole({}, tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "out"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "out"]
 
 
 def test_wheels_of_another_image_and_words_that_are_no_identifier_fit_nothing(shards: Shards) -> None:
