@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from musllinux_build.builds.session import Log, Session
@@ -147,13 +147,14 @@ def prove(proof: Proof, wheel: Path, stocks: Mapping[str, str]) -> tuple[str, ..
     """
     script = _import_script(wheel)
     # Side by side: most of a proof is an interpreter starting, on one core.
+    both = replace(proof, session=proof.session.part())
     with ThreadPoolExecutor(max_workers=len(stocks)) as pool:
-        proofs = [pool.submit(_prove_release, proof, wheel, script, release) for release in stocks.items()]
+        proofs = [pool.submit(_prove_release, both, wheel, script, release) for release in stocks.items()]
         try:
             for done in as_completed(proofs):
                 done.result()
         except BaseException:
-            proof.session.close()  # the other one ends with its container
+            both.session.close()  # the other one ends with its container, and no other wheel's
             raise
     return tuple(stocks)
 

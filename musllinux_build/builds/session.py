@@ -42,11 +42,23 @@ _SIGNALS: Mapping[signal.Signals, tuple[type[MusllinuxBuildError], str]] = {
 
 @dataclass(slots=True)
 class _State:
-    """What all who speak for a session share: its containers, how often it was closed, and whether for good."""
+    """What all who speak for a session share: its containers, how often it was closed, and whether for good.
 
+    That of a part is ``within`` the whole's, and closed with it.
+    """
+
+    within: _State | None = None
     open: set[str] = field(default_factory=set)
     closings: int = 0
     ended: bool = False
+
+    def closed(self) -> int:
+        """How often this and what it is within were closed."""
+        return self.closings + (self.within.closed() if self.within is not None else 0)
+
+    def over(self) -> bool:
+        """Whether nothing may be created any more."""
+        return self.ended or (self.within is not None and self.within.over())
 
 
 class Session:
@@ -73,6 +85,12 @@ class Session:
         other.progress = progress
         return other
 
+    def part(self) -> Session:
+        """A session for some of the run's containers: to close it leaves the others alone."""
+        other = copy.copy(self)
+        other._state = _State(within=self._state)  # noqa: SLF001 - of the same class
+        return other
+
     @contextmanager
     def container(self, spec: ContainerSpec) -> Iterator[str]:
         """A running container for the duration of the block.
@@ -91,12 +109,12 @@ class Session:
                     self._discard(container)
 
     def _create(self, spec: ContainerSpec) -> str:
-        closings = self._state.closings
-        self._refuse_when(self._state.ended)
+        closings = self._state.closed()
+        self._refuse_when(self._state.over())
         labels: Mapping[str, str] = {**spec.labels, RUN_LABEL: self.run}
         container = self.engine.create(replace(spec, labels=labels))
         self._state.open.add(container)
-        if self._state.ended or closings != self._state.closings:
+        if self._state.over() or closings != self._state.closed():
             # Another thread closed the session before this container could be seen there.
             self._discard(container)
             self._refuse_when(True)
@@ -114,7 +132,7 @@ class Session:
             self._state.open.discard(container)
 
     def close(self) -> None:
-        """Remove what is left of the run's containers; a warning names those that the engine does not remove.
+        """Remove what is left of the containers; a warning names those that the engine does not remove.
 
         One that another thread is creating meanwhile is removed by that thread, which then gets an EngineError. When
         a signal ends the run, nothing is created afterwards; else a later target may use the session again.
@@ -123,7 +141,8 @@ class Session:
         self._state.ended = self._state.ended or isinstance(sys.exception(), (InterruptedBuildError, TerminatedError))
         with undisturbed():
             with suppress(MusllinuxBuildError):
-                self._state.open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
+                if self._state.within is None:  # what a part does not know of is not its own
+                    self._state.open.update(self.engine.containers(f"{RUN_LABEL}={self.run}"))
             for container in sorted(self._state.open):
                 self._discard(container)
         if self._state.open:

@@ -240,3 +240,34 @@ def test_a_session_closed_by_a_signal_creates_nothing_more(engine: Engine, sessi
     with pytest.raises(EngineError, match="ending"), session.container(SPEC):
         pytest.fail("the block is not entered")
     assert not engine.created
+
+
+def test_a_part_is_closed_by_itself_and_with_the_whole(engine: Engine, session: Session) -> None:
+    part = session.part()
+    with session.container(SPEC) as other:
+        with part.container(SPEC):
+            part.close()
+            assert set(engine.boxes) == {other}
+        with part.container(SPEC), session.part().container(SPEC):
+            session.close()
+            assert not engine.boxes
+        with part.container(SPEC) as again:
+            assert set(engine.boxes) == {again}
+
+
+def test_what_a_part_is_creating_while_the_whole_is_closed_is_removed(engine: Engine, session: Session) -> None:
+    engine.during_create = session.close
+    with pytest.raises(EngineError, match="the run is ending"), session.part().container(SPEC):
+        raise AssertionError
+    assert not engine.boxes
+
+
+def test_when_a_signal_has_ended_the_whole_no_part_creates_anything(engine: Engine, session: Session) -> None:
+    with pytest.raises(TerminatedError):
+        try:
+            raise TerminatedError("terminated")
+        finally:
+            session.close()
+    with pytest.raises(EngineError, match="the run is ending"), session.part().container(SPEC):
+        raise AssertionError
+    assert not engine.created
