@@ -263,11 +263,8 @@ def test_what_a_part_is_creating_while_the_whole_is_closed_is_removed(engine: En
 
 
 def test_when_a_signal_has_ended_the_whole_no_part_creates_anything(engine: Engine, session: Session) -> None:
-    with pytest.raises(TerminatedError):
-        try:
-            raise TerminatedError("terminated")
-        finally:
-            session.close()
+    with pytest.raises(TerminatedError), closing(session):
+        raise TerminatedError("terminated")
     with pytest.raises(EngineError, match="the run is ending"), session.part().container(SPEC):
         raise AssertionError
     assert not engine.created
