@@ -8,7 +8,7 @@ PYYAML := 6.0.3
 SURVEYED := numpy pandas scipy matplotlib pillow lxml cryptography grpcio pyzmq psycopg2-binary pyyaml markupsafe aiohttp \
   pydantic-core orjson uvloop psutil shapely pyarrow cffi regex bcrypt
 
-.PHONY: bench-auditor bench-foreign demo test unit laws lint lint-workflows fuzz nightly nightly-images survey agreement clean
+.PHONY: bench-auditor bench-foreign bench-wheels demo test unit laws lint lint-workflows fuzz nightly nightly-images survey agreement clean
 
 # The main job on a real project: PyYAML with libyaml grafted, for both architectures and all Pythons of the images.
 demo: $(VENV)/ready build/pyyaml-$(PYYAML).tar.gz
@@ -80,6 +80,10 @@ bench-auditor: $(VENV)/ready
 FOREIGN :=
 bench-foreign: $(VENV)/ready
 	MUSLLINUX_LAB_ALL=1 $(WITH_LAB) $(PYTHON) benchmarks/foreign.py $(FOREIGN) --page docs/benchmarks/foreign.md
+
+# One wheel beside cibuildwheel, eight wheels with -j 2, and the same again: docs/benchmarks/wheels.md.
+bench-wheels: $(VENV)/ready
+	MUSLLINUX_LAB_ARCHS="x86_64 aarch64 i686" $(WITH_LAB) $(PYTHON) benchmarks/wheels.py
 
 clean:
 	rm -rf $(VENV) build dist wheelhouse

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
-import sys
-import venv
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from musllinux_build.adapters.host import ca_bundle, index_settings
-from musllinux_build.cli.options import cache_directory
+from benchmarks.peer import apk_add, environment, installed
 from tests.integration.conftest import PYTHONS, Tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("docker")]
 
-REQUIREMENTS = Path(__file__).with_name("cibuildwheel.txt")
 ARCHS = ["x86_64", pytest.param("aarch64", marks=pytest.mark.nightly)]
-BUNDLE, MIRROR = "/etc/company/ca.pem", "/mnt/apk"
 FILES = {
     "pyproject.toml": '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n',
     "setup.py": "from setuptools import Extension, setup\n"
@@ -38,57 +31,11 @@ PyMODINIT_FUNC PyInit_yamlversion(void) { return PyModule_Create(&module); }
 }
 TESTED = "libyaml answers from"
 TEST = f"python -c \"import sys, yamlversion; print('{TESTED}', sys.version_info[:2], yamlversion.version())\""
-# Without Alpine's mirrors: the packages of a directory, and its key beside Alpine's.
-LOCAL_PACKAGES = f"""
-cp -r /etc/apk/keys /tmp/keys && cp {MIRROR}/keys/*.rsa.pub /tmp/keys/ && echo {MIRROR}/v3.13/main >/tmp/repositories &&
-apk add --no-network --keys-dir /tmp/keys --repositories-file /tmp/repositories yaml-dev
-"""
 
 
 @pytest.fixture(scope="module")
 def cibuildwheel() -> Path:
-    """The command in an environment of its own, which stays for the next run."""
-    locked = REQUIREMENTS.read_bytes()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    place = cache_directory() / "tests" / f"cibuildwheel-{version}-{hashlib.sha256(locked).hexdigest()[:12]}"
-    ready = place / "ready"
-    if not ready.exists():
-        venv.create(place, with_pip=True, clear=True)
-        pip = [
-            str(place / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "--only-binary=:all:",
-        ]
-        subprocess.run([*pip, "-r", str(REQUIREMENTS)], check=True)
-        ready.touch()
-    return place / "bin" / "cibuildwheel"
-
-
-def environment(images: Mapping[str, str], arch: str, directory: Path, offline: Path | None) -> dict[str, str]:
-    """What a company sets that has its own index, certificates and packages, and takes our images."""
-    (directory / "ca.pem").write_bytes(ca_bundle(None, os.environ))
-    volumes = [f"--volume={directory / 'ca.pem'}:{BUNDLE}:ro"]
-    if offline is not None:
-        volumes.append(f"--volume={(offline / 'apk').resolve()}:{MIRROR}:ro")
-    inside = dict(index_settings(with_credentials=True)) | dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), BUNDLE)
-    pythons = [f"cp{python.replace('.', '')}" for python in PYTHONS]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CIBW_")}
-    return {
-        **kept,
-        "CIBW_PLATFORM": "linux",
-        "CIBW_BUILD": " ".join(f"{python}-musllinux_{arch}" for python in pythons),
-        "CIBW_ARCHS": arch,
-        f"CIBW_MUSLLINUX_{arch.upper()}_IMAGE": images[f"musllinux_1_2_{arch}"],
-        "CIBW_CONTAINER_ENGINE": f"docker; create_args: {' '.join(volumes)}; disable_host_mount: true",
-        "CIBW_ENVIRONMENT": " ".join(f'{name}="{value}"' for name, value in inside.items()),
-        "CIBW_BEFORE_ALL": LOCAL_PACKAGES.strip() if offline is not None else "apk add yaml-dev",
-        "CIBW_TEST_COMMAND": TEST,
-        "CIBW_CACHE_PATH": str(directory / "cache"),
-    }
+    return installed()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -102,7 +49,11 @@ def test_a_project_in_c(
     done = subprocess.run(
         [cibuildwheel, "--output-dir", output, "."],
         cwd=project,
-        env=environment(images, arch, tmp_path, offline),
+        env={
+            **environment(images[f"musllinux_1_2_{arch}"], arch, PYTHONS, tmp_path, offline),
+            "CIBW_BEFORE_ALL": apk_add("yaml-dev", offline),
+            "CIBW_TEST_COMMAND": TEST,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
