@@ -131,7 +131,15 @@ def connect(url: str | None = None, *, environment: Mapping[str, str] | None = N
     Raises:
         EngineError: nothing answers there, or it is older than MINIMUM_API.
     """
-    endpoint = Endpoint(url=url) if url else find_endpoint(os.environ if environment is None else environment)
+    return connect_to(Endpoint(url=url) if url else find_endpoint(os.environ if environment is None else environment))
+
+
+def connect_to(endpoint: Endpoint) -> DockerEngine:
+    """The engine at ``endpoint``.
+
+    Raises:
+        EngineError: nothing answers there, or it is older than MINIMUM_API.
+    """
     found = ask(endpoint)
     require_new_enough(found)
     # The SDK gives its timeout to connections when it makes them.

@@ -16,6 +16,7 @@ from musllinux_build.cli.options import option, progress, verbosity_options
 from musllinux_build.cli.say import say
 from musllinux_build.config import Config, parse_arch
 from musllinux_build.doctor import Check, State, to_json, worst
+from musllinux_build.engines import EngineSpec, address_of, parse_engine
 from musllinux_build.errors import EngineError, UsageError
 from musllinux_build.ports import Progress
 from musllinux_build.surroundings import OwnImage
@@ -26,6 +27,7 @@ _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "
 @click.command()
 @click.option("--fix", is_flag=True, help="As root on Debian or Ubuntu: install, start and register what is missing.")
 @option("--arch", multiple=True, metavar="ARCH", help="Look at these architectures only (default: all).")
+@option("--engine", metavar="[ARCH=]SPEC", help="Look at this engine, named as for the build command.")
 @click.option(
     "--ca-bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As of the build command."
 )
@@ -36,6 +38,7 @@ def doctor(
     *,
     fix: bool,
     arch: Sequence[str],
+    engine: str | None,
     ca_bundle: Path | None,
     inside: bool | None,
     as_json: bool,
@@ -49,9 +52,13 @@ def doctor(
     """
     lines = progress(verbose, quiet)
     archs = _parse_archs(arch)
-    here = own_image(inside)
+    spec = _parse_engine(engine)
+    if spec is not None and spec.arch is not None:
+        archs = (*archs, *({spec.arch} - set(archs)))
+    # Who names an engine asks for that one.
+    here = own_image(inside) if spec is None else None
     if here is None:
-        checks = _with_engine(archs, read_bundle(ca_bundle, os.environ), lines, fix=fix)
+        checks = _with_engine(spec, archs, read_bundle(ca_bundle, os.environ), lines, fix=fix)
     else:
         checks = _inside(here, archs, ca_bundle, fix=fix)
     if as_json:
@@ -64,17 +71,26 @@ def doctor(
     return EngineError.exit_code if worst(checks) is State.FAILED else 0
 
 
-def _with_engine(archs: Sequence[Arch], bundle: bytes, lines: Progress, *, fix: bool) -> Sequence[Check]:
+def _with_engine(
+    spec: EngineSpec | None, archs: Sequence[Arch], bundle: bytes, lines: Progress, *, fix: bool
+) -> Sequence[Check]:
     # Imported here: they bring the engine's SDK, which the inside of an image does without.
+    from musllinux_build.adapters.addressed import endpoint_at  # noqa: PLC0415
+    from musllinux_build.adapters.docker_json import Endpoint  # noqa: PLC0415
     from musllinux_build.adapters.docker_sdk import find_endpoint  # noqa: PLC0415
     from musllinux_build.builds.session import signals_as_errors  # noqa: PLC0415
     from musllinux_build.cli.examine import Wanted, examine, mend  # noqa: PLC0415
 
+    def find() -> Endpoint:
+        if spec is None:
+            return find_endpoint(os.environ)
+        return endpoint_at(address_of(spec, os.environ, os.path.exists), os.environ)
+
     wanted = Wanted(archs=archs or tuple(Arch), named=bool(archs), bundle=bundle)
     with signals_as_errors():
         if fix:
-            mend(find_endpoint(os.environ), wanted.archs, lines)
-        return examine(wanted, lines)
+            mend(find(), wanted.archs, lines)
+        return examine(find, wanted, lines)
 
 
 def _inside(here: OwnImage, archs: Sequence[Arch], ca_bundle: Path | None, *, fix: bool) -> Sequence[Check]:
@@ -87,6 +103,14 @@ def _inside(here: OwnImage, archs: Sequence[Arch], ca_bundle: Path | None, *, fi
         )
     here.confine(Config(), Config(archs=tuple(archs)))
     return examine(here, ca_bundle)
+
+
+def _parse_engine(word: str | None) -> EngineSpec | None:
+    """The named engine; UsageError for a word that names none."""
+    try:
+        return parse_engine(word) if word else None
+    except ValueError as error:
+        raise UsageError(f"--engine: {error}") from error
 
 
 def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:

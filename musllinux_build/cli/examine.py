@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint, require_new_enough
-from musllinux_build.adapters.docker_sdk import ask, connect, find_endpoint
+from musllinux_build.adapters.docker_sdk import ask, connect_to
 from musllinux_build.adapters.host import index_settings
 from musllinux_build.adapters.machine import (
     binfmt_entries,
@@ -77,7 +76,7 @@ def mend(endpoint: Endpoint, archs: Sequence[Arch], lines: Progress) -> None:
     if found is None:
         install(ENGINE_PACKAGES, lines)
         start_engine(lambda: _ask(endpoint) is not None, lines)
-    engine = connect(environment=os.environ)
+    engine = connect_to(endpoint)
     own = engine.info().arch
     with closing(Session(engine, lines)) as session:
         missing = [arch for arch in archs if arch is not own and not executes(session, arch)]
@@ -97,12 +96,13 @@ def _require_here(endpoint: Endpoint, *, answers: bool) -> None:
     )
 
 
-def examine(wanted: Wanted, lines: Progress) -> list[Check]:
-    """All checks, the engine first; without one, what can be seen without."""
+def examine(find: Callable[[], Endpoint], wanted: Wanted, lines: Progress) -> list[Check]:
+    """All checks of the engine that ``find`` finds, itself first; without one, what can be seen without."""
     local = True
     try:
-        local = find_endpoint(os.environ).local
-        engine = connect(environment=os.environ)
+        endpoint = find()
+        local = endpoint.local
+        engine = connect_to(endpoint)
     except EngineError as error:
         untried = [_emulation(arch, wanted, None, local=local) for arch in wanted.archs]
         disk = [check_disk(free_bytes(images_directory()), images_directory())] if local else []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,7 @@ Doctor = Callable[..., Result]
 
 @pytest.fixture
 def ask_doctor(tmp_path: Path) -> Doctor:
-    def run(*arguments: str, host: str) -> Result:
+    def run(*arguments: str, host: str = "tcp://127.0.0.1:1") -> Result:
         environment: dict[str, Any] = {"DOCKER_HOST": host, "DOCKER_CONFIG": str(tmp_path)}
         return CliRunner().invoke(doctor, arguments, env=environment, standalone_mode=False)
 
@@ -198,6 +199,16 @@ def test_another_machine_s_engine_has_neither_our_disk_nor_our_entries(ask_docto
     assert result.return_value == 3
     assert "GiB" not in result.output
     assert "flags" not in result.output
+
+
+def test_an_engine_that_is_named_is_the_one_that_is_looked_at(ask_doctor: Doctor) -> None:
+    result = ask_doctor("--engine", "s390x=tcp://127.0.0.1:2", "--json", host="tcp://127.0.0.1:1")
+    assert result.return_value == 3
+    assert "no container engine answers at tcp://127.0.0.1:2" in result.output
+    assert [check["name"] for check in json.loads(result.output)["checks"] if "runs" in check["name"]] == ["runs s390x"]
+    assert isinstance(ask_doctor("--engine", "s390=here").exception, UsageError)
+    missing = ask_doctor("--engine", "nowhere")
+    assert "there is no docker context nowhere" in missing.output
 
 
 def test_another_machine_is_not_mended(ask_doctor: Doctor) -> None:
