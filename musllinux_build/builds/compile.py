@@ -10,17 +10,22 @@ from musllinux_build.builds.environment import (
     ANSWER,
     HOME,
     WANTS_MORE,
+    Environment,
+    Environments,
     Wanted,
+    completed,
+    fresh,
     hand_over,
     hooks_argv,
     install_argv,
     native_refusal,
     obtain,
     parse_answer,
+    take,
 )
 from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import Step, build_step, environment_steps
-from musllinux_build.builds.workshop import Run, Workshop, renew_source
+from musllinux_build.builds.workshop import Run, Workshop, bare_container, leave_container, renew_source
 from musllinux_build.buildsystem import generates
 from musllinux_build.errors import BuildError
 from musllinux_build.plan import Target
@@ -119,21 +124,40 @@ def _build_in_environment(job: Job, container: str, *, native: bool = False) -> 
         environment = obtain(session, run.supply.environments, wanted)
         if environment is None or (environment.left and native):
             return False
-        hand_over(session, container, environment.tar)
+        tar = _complete(job, run.supply.environments, environment) if environment.left else environment.tar
+        hand_over(session, container, tar)
         commands = {"build": hooks_argv(system, requires, job.target.arch.row.uname if native else "")}
-        if environment.left:
-            install = install_argv(job.target, environment.left)
-            commands = {f"install {', '.join(environment.left)}": install, **commands}
-        *before, build = environment_steps(job.target, run.config, job.workshop.environment, HOME, commands)
-        for step in before:
-            with session.progress.step(step.title):
-                session.execute(container, step, job.log)
+        (build,) = environment_steps(job.target, run.config, job.workshop.environment, HOME, commands)
         with session.progress.step(build.title):
             more = _run_hooks(job, container, build)
         if not more:
             return more is not None
         requires = (*requires, *more)
     return False
+
+
+def _complete(job: Job, environments: Environments, environment: Environment) -> Path:
+    """The environment with what has no wheel, which is built once and kept.
+
+    In a container of its own that has what ``before-all`` left and no file of the project, so that what is kept is what
+    the index gave and no later build has written it.
+    """
+    run, workshop, target = job.run, job.workshop, job.target
+    facts = [workshop.toolchain, workshop.userland.volume if workshop.userland else "", dict(run.config.environment)]
+    kept = completed(environments, environment, workshop.start, facts)
+    if fresh(environments, kept):
+        return kept
+    title = f"install {', '.join(environment.left)}"
+    commands = {title: install_argv(target, environment.left)}
+    (step,) = environment_steps(target, run.config, workshop.environment, HOME, commands)
+    with run.session.progress.step(title), bare_container(run, target, workshop, "requirements") as container:
+        hand_over(run.session, container, environment.tar)
+        run.session.execute(container, step, job.log)
+        leave_container(run, workshop, container)
+        run.session.engine.stop(container)
+        if not take(run.session, container, kept):
+            raise BuildError(f"{title} has removed the build environment", resolution=f"The whole log: {job.log.path}")
+    return kept
 
 
 def _run_hooks(job: Job, container: str, step: Step) -> tuple[str, ...] | None:

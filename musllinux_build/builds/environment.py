@@ -3,7 +3,7 @@
 Installing setuptools and Cython takes an emulated pip half a minute. A native container of our image has the same
 interpreter; its pip takes the wheels of the other architecture, and its compiler makes the same byte code. No file of
 the project is in that container, no source distribution is built there, and what comes out is kept as a tar that only
-containers unpack. What has no wheel is left to the project's own container.
+containers unpack. What has no wheel is built in a foreign container, without the project too, and kept as well.
 """
 
 from __future__ import annotations
@@ -99,12 +99,31 @@ def obtain(session: Session, environments: Environments, wanted: Wanted) -> Envi
         return None
     native = environments.native(target.policy)
     path = environments.directory / f"{_key(wanted, requires, native)}.tar"
-    if path.exists() and 0 <= environments.now() - path.stat().st_mtime < FRESH_SECONDS:
+    if fresh(environments, path):
         left = parse_answer(_beside(path).read_bytes() if _beside(path).exists() else None)
         if left is not None:
             return Environment(tar=path, left=left)
     with session.progress.step(f"build environment ({', '.join(requires) or 'nothing'})"):
         return _make(session, wanted, requires, native, path)
+
+
+def completed(environments: Environments, environment: Environment, start: str, facts: Sequence[object]) -> Path:
+    """Where the environment is kept with what had no wheel, built in containers of ``start`` under these ``facts``."""
+    key = hashlib.sha256(json.dumps([environment.tar.stem, environment.left, start, *facts]).encode()).hexdigest()[:32]
+    return environments.directory / f"{key}.tar"
+
+
+def fresh(environments: Environments, tar: Path) -> bool:
+    """Whether it is there, and not older than an index's answer may be."""
+    return tar.exists() and 0 <= environments.now() - tar.stat().st_mtime < FRESH_SECONDS
+
+
+def take(session: Session, container: str, tar: Path) -> bool:
+    """Keep the environment that a container has; False when it has none."""
+    stream = session.engine.get(container, HOME)
+    if stream is not None:
+        _write(tar, stream, session.run)
+    return stream is not None
 
 
 def _beside(tar: Path) -> Path:
@@ -133,7 +152,7 @@ def _make(
         if stream is None or left is None:
             return None
         if left:
-            session.progress.note(f"no wheel for {', '.join(left)}: the container builds it")
+            session.progress.note(f"no wheel for {', '.join(left)}: built in a container")
         path.parent.mkdir(parents=True, exist_ok=True)
         # The list goes first: a tar without one is made again.
         _write(_beside(path), [json.dumps(left).encode()], session.run)

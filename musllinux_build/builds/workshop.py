@@ -220,21 +220,31 @@ def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | 
 @contextmanager
 def build_container(run: Run, target: Target, workshop: Workshop) -> Iterator[str]:
     """A container of the start image with the compilers mounted and a fresh source tree."""
+    volumes = _native_interpreter(run, target, workshop)
+    with bare_container(run, target, workshop, "build", volumes) as container:
+        with run.session.progress.step(f"copy the source in ({human_size(len(run.host.source))})"):
+            run.session.engine.put(container, run.supply.places(container).project, _pieces(run.host.source))
+        yield container
+
+
+@contextmanager
+def bare_container(
+    run: Run, target: Target, workshop: Workshop, purpose: str, volumes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """The same without the source: its directory is empty."""
     spec = ContainerSpec(
         image=workshop.start,
         platform=target.arch.oci_platform,
-        purpose="build",
-        volumes={**workshop.volumes, **_native_interpreter(run, target, workshop)},
+        purpose=purpose,
+        volumes={**workshop.volumes, **volumes},
     )
     with run.session.container(spec) as container:
         engine, places = run.session.engine, run.supply.places(container)
-        with run.session.progress.step(f"copy the source in ({human_size(len(run.host.source))})"):
-            run.session.check(container, ["mkdir", "-p", places.project, places.dist])
-            if run.host.ca_bundle:
-                engine.put(container, places.work, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
-            engine.put(container, places.project, _pieces(run.host.source))
-            if workshop.userland is not None:
-                enter(engine, container, workshop.userland)
+        run.session.check(container, ["mkdir", "-p", places.project, places.dist])
+        if run.host.ca_bundle:
+            engine.put(container, places.work, [tar_of({Path(CA_BUNDLE).name: run.host.ca_bundle})])
+        if workshop.userland is not None:
+            enter(engine, container, workshop.userland)
         yield container
 
 

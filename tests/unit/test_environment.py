@@ -22,6 +22,7 @@ from musllinux_build.builds.environment import (
     parse_answer,
     platforms,
 )
+from musllinux_build.builds.steps import IN_CONTAINER
 from musllinux_build.buildsystem import BuildSystem
 from musllinux_build.errors import BuildError, ImageError
 from musllinux_build.plan import Target
@@ -211,16 +212,32 @@ def test_what_is_not_built_so_is_emulated_and_the_reason_told(
     assert pip.hooks[-1]["machine"] == ""
 
 
-def test_what_has_no_wheel_is_installed_by_the_container(tmp_path: Path) -> None:
+def test_what_has_no_wheel_is_built_once_where_no_project_is(tmp_path: Path) -> None:
     pip = Pip(without_wheel=["cffi"])
     bench = bench_with(tmp_path, pip, replace(SYSTEM, requires=("setuptools", "cffi")))
     for _ in range(2):
         assert bench.build(target()).exit_code == 0
     python = "/opt/python/cp313-cp313/bin/python"
     command = [python, "-m", "pip", "--python", f"{HOME}/bin/python", "install", "--no-cache-dir", "--", "cffi"]
-    assert pip.installed == [command, command]
+    assert pip.installed == [command]
+    assert bench.purposes.count("requirements") == 1
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "requirements")
+    assert not any(name.startswith(f"{IN_CONTAINER.project}/") for name in box.files)
     assert pip.resolved == [["setuptools", "cffi"]]
     assert pip.hooks[-1]["known"] == ["setuptools", "cffi"]
+    # Other variables, or another start, and it is built again.
+    bench.run = replace(bench.run, config=replace(bench.run.config, environment={"CFLAGS": "-O3"}))
+    assert bench.build(target()).exit_code == 0
+    assert len(pip.installed) == 2
+
+
+def test_what_fails_to_be_built_ends_the_build(tmp_path: Path) -> None:
+    bench = bench_with(tmp_path, Pip(without_wheel=["cffi"], status=1), replace(SYSTEM, requires=("cffi",)))
+    (outcome,) = bench.build(target()).outcomes
+    assert isinstance(outcome.error, BuildError)
+    assert "install cffi" in outcome.error.brief
+    assert len(list((tmp_path / "kept").glob("*.tar"))) == 1
+    assert not bench.engine.boxes
 
 
 def test_a_table_that_is_wrong_is_the_frontend_s_business(tmp_path: Path) -> None:
