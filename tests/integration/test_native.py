@@ -110,19 +110,34 @@ def test_gcc_alone_is_the_image_s_own(tool: Tool, project: Path, tmp_path: Path)
     assert "/opt/musllinux-build/toolchain" not in log
 
 
-def test_what_clang_cannot_is_counted(tool: Tool, tmp_path: Path) -> None:
-    place = tmp_path / "project"
+def small(place: Path, requires: str, setup: str) -> Path:
+    """A project of one C file with the setup.py ``setup``, which requires ``requires`` besides setuptools."""
     place.mkdir()
-    (place / "pyproject.toml").write_text(PROJECT["pyproject.toml"].replace(', "Cython>=3"', ""))
-    (place / "setup.py").write_text(
-        "from setuptools import Extension, setup\n"
-        "setup(ext_modules=[Extension('machine', ['machine.c'], extra_compile_args=['-fopenmp'])])\n"
-    )
+    (place / "pyproject.toml").write_text(PROJECT["pyproject.toml"].replace(', "Cython>=3"', requires))
+    (place / "setup.py").write_text(f"from setuptools import Extension, setup\n{setup}\n")
     (place / "machine.c").write_text(
         "#include <Python.h>\n"
         'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "machine", 0, -1, 0};\n'
         "PyMODINIT_FUNC PyInit_machine(void) { return PyModule_Create(&module); }\n"
     )
+    return place
+
+
+def test_what_clang_cannot_is_counted(tool: Tool, tmp_path: Path) -> None:
+    setup = "setup(ext_modules=[Extension('machine', ['machine.c'], extra_compile_args=['-fopenmp'])])"
+    place = small(tmp_path / "project", "", setup)
     options = ["--arch", "aarch64", "--python", "3.13", "--no-verify"]
     row = wheel_of(tool(place, *options, "--output", tmp_path / "out", "--json"))
     assert row["fallbacks"] == [{"reason": "-fopenmp", "source": "machine.c"}]
+
+
+def test_a_requirement_without_a_wheel_is_built_once(tool: Tool, tmp_path: Path) -> None:
+    setup = "import docopt\nsetup(ext_modules=[Extension('machine', ['machine.c'])])"
+    place = small(tmp_path / "project", ', "docopt==0.6.2"', setup)
+    # The word is in the key of what is kept, so that the first run has none from before.
+    new = f"MUSLLINUX_TEST_RUN={tmp_path}"
+    options = ["--arch", "aarch64", "--python", "3.13", "--no-verify", "--json", "--environment", new]
+    first, second = (tool(place, *options, "-o", tmp_path / word) for word in ("1", "2"))
+    assert wheel_of(first)["sha256"] == wheel_of(second)["sha256"]
+    assert "install docopt==0.6.2" in first.err
+    assert "install docopt==0.6.2" not in second.err
