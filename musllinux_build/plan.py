@@ -67,16 +67,16 @@ def plan(
     pythons: Sequence[PythonTag],
     requires_python: SpecifierSet,
     native: Arch,
-    images: Collection[tuple[Policy, Arch]] | None = None,
+    images: Mapping[tuple[Policy, Arch], str] | None = None,
     elsewhere: str = "",
     here: Mapping[tuple[Policy, Arch], Collection[PythonTag]] = MappingProxyType({}),
 ) -> Plan:
     """Every combination, split into what is built and what is not.
 
     ``pythons`` are those our images have; ``native`` is the engine's architecture, the default; ``images`` are the
-    policies and architectures there are images for, None for all; ``elsewhere`` says why nothing else is built where
-    that is not because this release lacks the image; ``here`` are the Pythons of images that are there already, which
-    may be fewer: what nobody has asked for by name is then left out.
+    policies and architectures there are images for, with the reason where one cannot be made, None for all;
+    ``elsewhere`` says why nothing else is built where that is not because this release lacks the image; ``here`` are
+    the Pythons of images that are there already, which may be fewer: what nobody has asked for by name is left out.
 
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built.
@@ -115,9 +115,12 @@ def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> s
     return ""
 
 
-def _no_image(target: Target, images: Collection[tuple[Policy, Arch]] | None, elsewhere: str) -> str:
-    if images is None or (target.policy, target.arch) in images:
+def _no_image(target: Target, images: Mapping[tuple[Policy, Arch], str] | None, elsewhere: str) -> str:
+    if images is None:
         return ""
+    if (target.policy, target.arch) in images:
+        unmade = images[target.policy, target.arch]
+        return f"no image {target.policy.platform_tag(target.arch)} can be made here: {unmade}" if unmade else ""
     return (
         elsewhere
         or f"this release has no image {target.policy.platform_tag(target.arch)}; name your own with --registry"
@@ -142,7 +145,7 @@ def expand_braces(pattern: str) -> tuple[str, ...]:
     return tuple(item for part in found[1].split(",") for item in expand_braces(head + part + tail))
 
 
-def _only(identifier: str, pythons: Sequence[PythonTag], images: Collection[tuple[Policy, Arch]] | None) -> Target:
+def _only(identifier: str, pythons: Sequence[PythonTag], images: Mapping[tuple[Policy, Arch], str] | None) -> Target:
     try:
         python, _ = parse_only(identifier)
     except ValueError as error:

@@ -29,7 +29,6 @@ from musllinux_build.images.package import LOCK_LABEL
 from musllinux_build.images.recipe import apk_branch, lock_digest
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies, read_lock
-from musllinux_build.images.targets import chosen_targets
 from musllinux_build.policy import Policy
 from musllinux_build.ports import PYTHONS_LABEL, Engine
 from musllinux_build.shipped import shipped
@@ -63,7 +62,8 @@ def list_command(**given: Any) -> int:
     except EngineError:
         engine = None
     rows = [
-        _listed(engine, given["registry"], target, supplies.lock) for target in chosen_targets(supplies.lock, (), ())
+        _listed(engine, given["registry"], target, supplies.lock)
+        for target in ((row.policy, row.arch) for row in supplies.lock.apks)
     ]
     if given["as_json"]:
         click.echo(json.dumps(rows, indent=2))

@@ -58,7 +58,7 @@ def plan_inside(project: Project, config: Config, here: OwnImage) -> Plan:
         pythons=pythons_here(),
         requires_python=project.requires_python,
         native=here.arch,
-        images={(here.policy, here.arch)},
+        images={(here.policy, here.arch): ""},
         elsewhere=here.elsewhere,
     )
 

@@ -148,11 +148,9 @@ def _plan(asked: Asked, native: Arch, held: Held) -> Plan:
         return plan_inside(project, config, asked.here)
     assert supplies is not None
     # Whoever names a registry knows what it holds.
-    images = None if config.registry else {(row.policy, row.arch) for row in supplies.lock.apks}
+    rows = None if config.registry else {(row.policy, row.arch): row.unmade for row in supplies.lock.apks}
     pythons = supplies.pythons()
-    return plan(
-        config, pythons=pythons, requires_python=project.requires_python, native=native, images=images, here=held
-    )
+    return plan(config, pythons=pythons, requires_python=project.requires_python, native=native, images=rows, here=held)
 
 
 def configured(config: Config, given: Mapping[str, Any]) -> Config:

@@ -100,6 +100,7 @@ class ApkRow:
     ``sysroot`` is what the compiler links against, ``image`` what every image holds, ``extra`` what the slim variant
     leaves out; musl is the policy's. ``closure`` is all that they add to the stock root, with apk's checksum
     (``bash=5.1.0-r0 Q1...``): the SHA-1 of the signed control segment, which names the SHA-256 of the data.
+    ``unmade`` says why no image can be made of them: the mirror that was measured lacks too much.
     """
 
     policy: Policy
@@ -108,6 +109,7 @@ class ApkRow:
     image: tuple[str, ...]
     extra: tuple[str, ...] = ()
     closure: tuple[str, ...] = ()
+    unmade: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +287,7 @@ def _apk(table: _Table) -> ApkRow:
         image=table.texts("image", shape=_PACKAGE),
         extra=table.texts("extra", shape=_PACKAGE) if "extra" in table.values else (),
         closure=table.texts("closure", shape=_ADDED) if "closure" in table.values else (),
+        unmade=table.text("unmade") if "unmade" in table.values else "",
     )
 
 
@@ -375,5 +378,5 @@ def format_lock(lock: Lock) -> str:
     return "\n".join(parts)
 
 
-LEFT_OUT = {("wheel", "arch", None), ("apk", "closure", ())}
+LEFT_OUT = {("wheel", "arch", None), ("apk", "closure", ()), ("apk", "unmade", "")}
 """The values that are left out, because the file has no word for them."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
@@ -28,13 +28,13 @@ class Holdings:
     """What directories hold; None for a directory that was not named.
 
     ``packages`` maps (branch, architecture) to version by package name; ``absent`` are the packages that a mirror may
-    lack.
+    lack, and images that cannot be made of it, by their tags; each with the reason.
     """
 
     bases: Sequence[MeasuredFile] | None = None
     sources: Sequence[MeasuredFile] | None = None
     packages: Mapping[tuple[str, Arch], Mapping[str, str]] | None = None
-    absent: Collection[str] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 def unmeasured(lock: Lock) -> int:
@@ -100,7 +100,7 @@ def _measured_sources(rows: Sequence[SourceRow], files: Sequence[MeasuredFile]) 
 
 
 def _measured_packages(
-    rows: Sequence[ApkRow], packages: Mapping[tuple[str, Arch], Mapping[str, str]], absent: Collection[str]
+    rows: Sequence[ApkRow], packages: Mapping[tuple[str, Arch], Mapping[str, str]], absent: Mapping[str, str]
 ) -> tuple[ApkRow, ...]:
     missing: list[str] = []
 
@@ -114,7 +114,13 @@ def _measured_packages(
         return tuple(f"{name}={index.get(name, '')}" for name in names)
 
     measured = tuple(
-        replace(row, sysroot=pinned(row, row.sysroot), image=pinned(row, row.image), extra=pinned(row, row.extra))
+        replace(
+            row,
+            sysroot=pinned(row, row.sysroot),
+            image=pinned(row, row.image),
+            extra=pinned(row, row.extra),
+            unmade=absent.get(row.policy.platform_tag(row.arch), ""),
+        )
         for row in rows
         if (apk_branch(row.policy.row.base), row.arch) in packages
     )

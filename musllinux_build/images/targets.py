@@ -15,10 +15,13 @@ def chosen_targets(
 ) -> list[tuple[Policy, Arch]]:
     """What the lock has packages for, as far as it is asked for; ``images`` are tags such as musllinux_1_2_s390x.
 
+    An image that cannot be made of them is chosen by its own name only, or its policy and architecture.
+
     Raises:
         UsageError: a name is not known, an image of these names is not in the lock, or nothing is left.
     """
     there = [(row.policy, row.arch) for row in lock.apks]
+    unmade = {(row.policy, row.arch) for row in lock.apks if row.unmade}
     tags = [policy.platform_tag(arch) for policy, arch in there]
     for words, known in (
         (images, tags),
@@ -34,6 +37,7 @@ def chosen_targets(
         if (not policies or policy.value in policies)
         and (not archs or arch.value in archs)
         and (not images or tag in images)
+        and ((policy, arch) not in unmade or bool(images) or (bool(policies) and bool(archs)))
     ]
     if not chosen:
         raise UsageError("the lock has no packages for what is asked", resolution=f"It has {', '.join(tags)}.")

@@ -178,9 +178,11 @@ def test_packages_that_a_mirror_lacks() -> None:
 @pytest.mark.parametrize("name", ["bash", "musllinux_1_2_x86_64"])
 def test_packages_that_a_mirror_may_lack(name: str) -> None:
     index = {("v3.13", Arch.X86_64): {"gcc": "12-r0"}}
-    assert measure(LOCK, Holdings(packages=index, absent=[name])).apks[0].image == ("gcc=12-r0",)
+    assert measure(LOCK, Holdings(packages=index, absent={name: "why"})).apks[0].image == ("gcc=12-r0",)
+    unmade = measure(LOCK, Holdings(packages=index, absent={name: "why"})).apks[0].unmade
+    assert unmade == ("why" if name.startswith("musllinux") else "")
     with pytest.raises(UsageError):
-        measure(LOCK, Holdings(packages=index, absent=["musllinux_1_1_x86_64"]))
+        measure(LOCK, Holdings(packages=index, absent={"musllinux_1_1_x86_64": "why"}))
 
 
 def test_apkindex() -> None:

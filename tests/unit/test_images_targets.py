@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
+from musllinux_build.images.lock import format_lock, parse_lock
 from musllinux_build.images.supplies import read_lock
 from musllinux_build.images.targets import chosen_targets
 from musllinux_build.policy import Policy
@@ -22,6 +25,16 @@ def test_by_name_what_no_policy_times_architecture_is() -> None:
         (Policy.MUSLLINUX_1_2, Arch.X86_64),
     ]
     assert chosen_targets(LOCK, (), ("aarch64",), names) == [(Policy.MUSLLINUX_1_2, Arch.AARCH64)]
+
+
+def test_what_cannot_be_made_is_chosen_by_its_own_name_only() -> None:
+    apks = [replace(row, unmade="no headers" if row.arch is Arch.I686 else "") for row in LOCK.apks]
+    lock = parse_lock(format_lock(replace(LOCK, apks=tuple(apks))))
+    one = (Policy.MUSLLINUX_1_1, Arch.I686)
+    assert one not in chosen_targets(lock, (), ())
+    assert one not in chosen_targets(lock, ("musllinux_1_1",), ())
+    assert one in chosen_targets(lock, ("musllinux_1_1",), ("i686",))
+    assert chosen_targets(lock, (), (), ("musllinux_1_1_i686",)) == [one]
 
 
 def test_a_name_that_is_none() -> None:

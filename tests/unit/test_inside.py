@@ -118,7 +118,7 @@ def test_the_image_is_the_default_and_what_a_project_wants_elsewhere_is_skipped(
         pythons=pythons,
         requires_python=SpecifierSet(),
         native=HERE.arch,
-        images={(HERE.policy, HERE.arch)},
+        images={(HERE.policy, HERE.arch): ""},
         elsewhere=HERE.elsewhere,
     )
     assert {item.arch for item in chosen.targets} == {Arch.AARCH64}

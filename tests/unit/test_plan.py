@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from packaging.specifiers import SpecifierSet
 
@@ -97,7 +99,7 @@ def test_json_has_every_target_and_reason() -> None:
 
 
 def test_what_there_is_no_image_for_is_skipped_with_its_reason() -> None:
-    images = {(Policy.MUSLLINUX_1_2, Arch.X86_64)}
+    images = {(Policy.MUSLLINUX_1_2, Arch.X86_64): ""}
     config = Config(archs=(Arch.X86_64, Arch.S390X), pythons=(P313,))
     result = plan(config, pythons=[P313], requires_python=SpecifierSet(), native=Arch.X86_64, images=images)
     assert result.targets == (target(Arch.X86_64, P313),)
@@ -110,6 +112,21 @@ def test_what_there_is_no_image_for_is_skipped_with_its_reason() -> None:
             native=Arch.X86_64,
             images=images,
         )
+
+
+def test_an_image_that_cannot_be_made_is_skipped_unless_it_is_named() -> None:
+    images = {(Policy.MUSLLINUX_1_1, Arch.I686): "no headers", (Policy.MUSLLINUX_1_2, Arch.I686): ""}
+    given: dict[str, Any] = {
+        "pythons": [P313],
+        "requires_python": SpecifierSet(),
+        "native": Arch.X86_64,
+        "images": images,
+    }
+    result = plan(Config(archs=(Arch.I686,), policies=known_policies(), pythons=(P313,)), **given)
+    assert [one.identifier for one in result.targets] == ["cp313-musllinux_1_2_i686"]
+    assert [one.reason for one in result.skipped] == ["no image musllinux_1_1_i686 can be made here: no headers"]
+    (only,) = plan(Config(only=("cp313-musllinux_1_1_i686",)), **given).targets
+    assert only.policy is Policy.MUSLLINUX_1_1
 
 
 def test_what_the_image_that_is_here_lacks_is_left_out_unless_it_is_asked_for() -> None:
