@@ -33,7 +33,8 @@ FIXED_AIM, PARALLEL_AIM, AGAIN_AIM = 5.0, 0.6, 3.0
 """Seconds of one small wheel; times the serial time that two at once take; seconds of a run that builds nothing."""
 ARCH, PYTHON, PYTHONS = "x86_64", "3.13", ("3.9", "3.13")
 EIGHT = ("musllinux_1_1_x86_64", "musllinux_1_2_x86_64", "musllinux_1_2_i686", "musllinux_1_2_aarch64")
-PROJECT = "kiwisolver"
+PROJECT = "cytoolz"
+"""Of foreign.toml: one that supports all PYTHONS and has a wheel for each."""
 FILES = {
     "pyproject.toml": '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n',
     "setup.py": "from setuptools import Extension, setup\n"
@@ -93,6 +94,11 @@ def timed(words: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str
     seconds = time.perf_counter() - begin
     if done.returncode:
         raise SystemExit(f"{done.stdout}\n{done.stderr}\n{words[0]}: exit status {done.returncode}")
+    print(
+        f"{seconds:7.2f} s  {Path(words[0]).name} {' '.join(str(word) for word in words[1:])[-60:]}",
+        file=sys.stderr,
+        flush=True,
+    )
     return seconds
 
 
@@ -148,7 +154,8 @@ def one_wheel(place: Path, image: str, runs: int) -> tuple[Timed, Timed, Timed]:
         "--test-command",
         TEST,
     ]
-    compile_it = f"cd /tmp && gcc -O2 -fPIC -shared -I/opt/python/cp{PYTHON.replace('.', '')}-*/include/python* small.c"
+    headers = f"/opt/python/cp{PYTHON.replace('.', '')}-*/include/python*"
+    compile_it = f'cd /tmp; set -- {headers}; gcc -O2 -fPIC -shared -I"$1" small.c'
     name = f"musllinux-bench-{os.getpid()}"
     subprocess.run(
         ["docker", "run", "-d", "--rm", "--name", name, image, "sleep", "3600"], check=True, capture_output=True
