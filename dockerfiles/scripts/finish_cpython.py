@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import compileall
 import configparser
+import json
 import multiprocessing
 import os
 import pprint
@@ -102,6 +103,11 @@ def scrub(root: Path) -> None:
                 raise SystemExit(f"sysconfig's {key} is {clean[key]!r}, not {wanted!r}")
         header = "# system configuration generated and used by the sysconfig module\nbuild_time_vars = "
         data.write_text(f"{header}{pprint.pformat(clean, width=120)}\n")
+    # Since 3.14 the same once more (cpython#127178).
+    for data in library.glob("_sysconfig_vars_*.json"):
+        found = json.loads(data.read_text())
+        clean = {key: shipped_value(key, value) for key, value in found.items()}
+        data.write_text(f"{json.dumps(clean, indent=2)}\n")
     for makefile in library.glob("config-*/Makefile"):
         makefile.write_text("".join(f"{shipped_line(line)}\n" for line in makefile.read_text().splitlines()))
     for path in root.rglob("*"):
