@@ -19,7 +19,7 @@ def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measu
         *(f"- Machine: {one}" for one in sorted({one.machine for one in found})),
         *(f"- Version: {one}" for one in sorted({one.tool for one in found})),
         f"- Python: {', '.join(sorted({one.python for one in found}))}; "
-        f"{' to '.join(str(number) for number in dict.fromkeys((runs[0], runs[-1]))) if runs else 0} builds per cell, medians",
+        f"{' to '.join(str(number) for number in dict.fromkeys((runs[0], runs[-1]))) if runs else 0} measured per cell, medians",
         "",
         "One whole process `musllinux-build SDIST --arch ARCH --rebuild` per build, from reading the sdist to the proof on",
         "both stock Alpines; images, compilers and build environments are there (one build before, unmeasured), results of",
@@ -28,7 +28,7 @@ def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measu
         "",
         *_projects(projects),
         "",
-        *_sentences(rows),
+        *_sentences(projects, rows),
         "",
         f"![seconds of each build, on a logarithmic scale]({chart}.png)",
         "",
@@ -57,14 +57,19 @@ def _projects(projects: Sequence[Project]) -> list[str]:
     return [f"- **{one.name} {one.version}** ({one.kind}): {one.why}." for one in projects]
 
 
-def _sentences(rows: Sequence[Row]) -> list[str]:
+def _sentences(projects: Sequence[Project], rows: Sequence[Row]) -> list[str]:
     """What the rows add up to; nothing that fails or was left out is passed over."""
     limits = [row.within for row in rows if row.within is not None]
     gains = [row.gained for row in rows if row.gained is not None]
     lines = [
         f"- **Beside native builds**: {sum(limits)} of {len(limits)} limits hold.",
-        f"- **Beside plain qemu**: {sum(gains)} of {len(gains)} promised gains are there.",
+        f"- **Beside plain qemu**: {sum(gains)} of {len(gains)} promised gains are there."
+        if gains
+        else "- **Beside plain qemu**: not measured.",
     ]
+    measured = {row.project.name for row in rows}
+    if missing := [one.name for one in projects if one.name not in measured]:
+        lines.append(f"- **Not measured**: {', '.join(missing)}.")
     short = {row.project.name for row in rows if (row.cells[Mode.NATIVE].median or SHORTEST) < SHORTEST}
     if short:
         lines.append(f"- Below the {SHORTEST:.0f} s that each should take natively: {', '.join(sorted(short))}.")

@@ -124,7 +124,7 @@ def test_what_is_not_measured_is_neither_kept_nor_broken() -> None:
 def test_the_page() -> None:
     text = page(PROJECTS, ROWS, FOUND, "foreign")
     assert "measured at 2026-11-24T10:00+00:00 in 1 run of the benchmark" in text
-    assert "1 to 3 builds per cell, medians" in text
+    assert "1 to 3 measured per cell, medians" in text
     assert "1 of 3 limits hold" in text
     assert "1 of 1 promised gains" in text
     assert "Below the 15 s that each should take natively: cytoolz." in text
@@ -137,6 +137,8 @@ def test_the_page() -> None:
     ]
     empty = page(PROJECTS, [], [], "foreign")
     assert "0 of 0 limits hold" in empty
+    assert "qemu**: not measured" in empty
+    assert f"**Not measured**: {', '.join(one.name for one in PROJECTS)}." in empty
 
 
 def test_the_scale_is_logarithmic() -> None:
