@@ -225,7 +225,7 @@ def test_what_has_no_wheel_is_built_once_where_no_project_is(tmp_path: Path) -> 
     assert not any(name.startswith(f"{IN_CONTAINER.project}/") for name in box.files)
     assert pip.resolved == [["setuptools", "cffi"]]
     assert pip.hooks[-1]["known"] == ["setuptools", "cffi"]
-    # Other variables, or another start, and it is built again.
+    # With other variables it is built again.
     bench.run = replace(bench.run, config=replace(bench.run.config, environment={"CFLAGS": "-O3"}))
     assert bench.build(target()).exit_code == 0
     assert len(pip.installed) == 2
