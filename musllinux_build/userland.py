@@ -64,24 +64,19 @@ def path_with_userland(path: str) -> str:
 
 
 def enter(engine: Engine, container: str, userland: Userland) -> None:
-    """Make a container's scripts run natively. A container whose shell is no link keeps it."""
+    """Make a container's scripts and native programs run. A container whose shell is no link keeps it."""
+    links = {userland.loader: f"{USERLAND_MOUNT}/root/lib/{userland.arch.row.loader}"}
     found = engine.stat(container, SHELL)
-    if found is None or not found.is_link:
-        return
-    links = {
-        userland.loader: f"{USERLAND_MOUNT}/root/lib/{userland.arch.row.loader}",
-        KEPT_SHELL: found.link_target,
-        SHELL: f"{USERLAND_MOUNT}/root/bin/busybox",
-    }
+    if found is not None and found.is_link:
+        links |= {KEPT_SHELL: found.link_target, SHELL: f"{USERLAND_MOUNT}/root/bin/busybox"}
     engine.put(container, "/", tar_stream((_link(path, target), b"") for path, target in links.items()))
 
 
 def leave(session: Session, container: str, userland: Userland) -> None:
     """Give a running container its own shell back, and take away what ``enter`` put there."""
     kept = session.engine.stat(container, KEPT_SHELL)
-    if kept is None or not kept.is_link:
-        return
-    session.engine.put(container, "/", tar_stream([(_link(SHELL, kept.link_target), b"")]))
+    if kept is not None and kept.is_link:
+        session.engine.put(container, "/", tar_stream([(_link(SHELL, kept.link_target), b"")]))
     session.check(container, ["/bin/rm", "-f", userland.loader, KEPT_SHELL])
 
 

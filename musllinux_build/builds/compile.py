@@ -119,6 +119,7 @@ def _build_in_environment(job: Job, container: str, *, native: bool = False) -> 
             ca_bundle=run.host.ca_bundle,
             log=run.host.logs / f"{job.target.identifier}-environment.log",
             generators=job.workshop.emulated and not native and generates(system.requires),
+            programs=job.workshop.userland is not None and not native,
             native=native,
         )
         environment = obtain(session, run.supply.environments, wanted)

@@ -66,7 +66,8 @@ class Wanted:
     """The environment of one target: what is in it, and whose index it comes from.
 
     With ``generators`` those run on the native interpreter that the container has; with ``native`` all of it does, and
-    answers as the target's.
+    answers as the target's. With ``programs`` what is one program, such as ninja, is native, because the container has
+    a loader for it.
     """
 
     target: Target
@@ -75,6 +76,7 @@ class Wanted:
     ca_bundle: bytes
     log: Path
     generators: bool = False
+    programs: bool = False
     native: bool = False
 
 
@@ -184,6 +186,7 @@ def _resolve_step(wanted: Wanted, requires: Sequence[str], native: ImageInfo) ->
         "requirements": list(requires),
         "left": LEFT,
         "generators": wanted.generators,
+        "programs": wanted.programs,
         "native_python": f"{NATIVE_MOUNT}/bin/python3",
     }
     argv = (f"{python.prefix}/bin/python", f"{IN_CONTAINER.work}/resolve.py", json.dumps(asked))
@@ -230,7 +233,7 @@ def platforms(target: Target) -> list[str]:
 def _key(wanted: Wanted, requires: Sequence[str], native: ImageInfo) -> str:
     scripts = [hashlib.sha256((INSIDE / name).read_bytes()).hexdigest() for name in SCRIPTS]
     target, index = wanted.target, sorted(wanted.index.items())
-    how = [wanted.generators, wanted.native]
+    how = [wanted.generators, wanted.programs, wanted.native]
     facts = [list(requires), platforms(target), str(target.python), index, native.id, scripts, how]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 

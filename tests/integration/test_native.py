@@ -123,6 +123,27 @@ def small(place: Path, requires: str, setup: str) -> Path:
     return place
 
 
+@pytest.mark.parametrize("accel", ["full", "compiler"])
+def test_ninja_is_native(tool: Tool, tmp_path: Path, accel: str) -> None:
+    setup = """
+import shutil, subprocess
+with open("build.ninja", "w") as file:
+    file.write("rule object\\n  command = cc -c $in -o $out && uname -m\\nbuild empty.o: object empty.c\\n")
+open("empty.c", "w").close()
+with open(shutil.which("ninja"), "rb") as file:
+    print("ninja is of machine", int.from_bytes(file.read(20)[18:], "little"))
+assert "aarch64" in subprocess.run(["ninja"], capture_output=True, text=True, check=True).stdout
+with open("empty.o", "rb") as file:
+    assert int.from_bytes(file.read(20)[18:], "little") == 183
+setup(ext_modules=[Extension("machine", ["machine.c"])])
+"""
+    place = small(tmp_path / "project", ', "ninja"', setup)
+    options = ["--arch", "aarch64", "--python", "3.13", "--no-verify", "--accel", accel]
+    row = wheel_of(tool(place, *options, "--output", tmp_path / "out", "--json"))
+    machine = 62 if accel == "full" else 183
+    assert f"ninja is of machine {machine}\n" in Path(str(row["log"])).read_text(errors="replace")
+
+
 def test_what_clang_cannot_is_counted(tool: Tool, tmp_path: Path) -> None:
     setup = "setup(ext_modules=[Extension('machine', ['machine.c'], extra_compile_args=['-fopenmp'])])"
     place = small(tmp_path / "project", "", setup)

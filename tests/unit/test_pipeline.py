@@ -201,6 +201,22 @@ def test_a_foreign_container_has_native_programs_until_it_is_read(bench: Bench) 
     assert rest == ["/usr/bin", "/bin"]
 
 
+def test_a_shell_of_an_image_that_is_no_link_stays(bench: Bench) -> None:
+    with_userland(bench)
+    bench.engine.add_image(f"{IMAGE}-s390x", Arch.S390X, files={"/bin": File(), "/bin/sh": File(data=b"a shell")})
+
+    def look() -> None:
+        (box,) = (box for box in bench.engine.boxes.values() if box.spec.purpose == "build")
+        assert box.files["/bin/sh"].data == b"a shell"
+        assert box.files["/lib/ld-musl-x86_64.so.1"].link
+
+    bench.project.during_build = look
+    bench.build(target(Arch.S390X))
+    (box,) = (box for box in bench.engine.created if box.spec.purpose == "build")
+    assert box.files["/bin/sh"].data == b"a shell"
+    assert ("/bin/rm", "-f", "/lib/ld-musl-x86_64.so.1", KEPT_SHELL) in box.ran
+
+
 @pytest.mark.parametrize("arch", [Arch.X86_64, Arch.I686])
 def test_what_the_kernel_executes_needs_no_userland(bench: Bench, arch: Arch) -> None:
     with_userland(bench)

