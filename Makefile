@@ -76,7 +76,7 @@ bench-auditor: $(VENV)/ready
 	$(PYTHON) benchmarks/auditor.py
 
 # The same projects natively, under plain qemu, and accelerated: docs/benchmarks/foreign.md. It takes hours; what is
-# measured is kept in build/foreign.json, and FOREIGN="--project kiwisolver --mode full" does a part of it.
+# measured is kept in docs/benchmarks/foreign.json, and FOREIGN="--project kiwisolver --mode full" does a part of it.
 FOREIGN :=
 bench-foreign: $(VENV)/ready
 	MUSLLINUX_LAB_ALL=1 $(WITH_LAB) $(PYTHON) benchmarks/foreign.py $(FOREIGN) --page docs/benchmarks/foreign.md

@@ -1,8 +1,8 @@
 """The same projects natively, under plain qemu, with the compiler alone accelerated and with all of it.
 
 ``python benchmarks/foreign.py`` (or ``make bench-foreign``) builds what foreign.toml lists, on every foreign
-architecture, and appends each measurement to build/foreign.json as soon as it is there: a run can be done in pieces
-(``--project``, ``--arch``, ``--mode``), and goes on where it was ended. ``--page FILE`` writes the page from that
+architecture, and appends each measurement to docs/benchmarks/foreign.json as soon as it is there: a run can be done in
+pieces (``--project``, ``--arch``, ``--mode``), and goes on where it was ended. ``--page FILE`` writes the page from that
 file, with its chart as HTML and PNG beside it; with ``--runs 0`` it does nothing else.
 
 Each measurement is one whole process of the tool. Before every build of a project with ``before-all`` the kept results of
@@ -42,7 +42,10 @@ from benchmarks.images import this_machine  # noqa: E402
 TOOL = Path(sys.executable).parent / "musllinux-build"
 LIST = Path(__file__).with_suffix(".toml")
 BUILD = ROOT / "build"
+RESULTS = ROOT / "docs" / "benchmarks" / "foreign.json"
 TAIL = 15
+EMULATED = "is built on an emulated interpreter: "
+"""What the tool says before the reason."""
 
 
 def command(step: Step, sdist: Path, output: Path, python: str) -> list[str]:
@@ -63,8 +66,8 @@ def fetch(project: Project, directory: Path) -> Path:
     return path
 
 
-def measure(step: Step, sdist: Path, python: str) -> tuple[float, int]:
-    """Seconds and exit status of one build; why it failed goes to the terminal."""
+def measure(step: Step, sdist: Path, python: str) -> tuple[float, int, str]:
+    """Seconds and exit status of one build, and why its interpreter was emulated; why it failed goes to the terminal."""
     if step.project.before_all:
         subprocess.run([str(TOOL), "cache", "clean", "before-all", "--quiet"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory(prefix="bench-foreign-") as output:
@@ -74,7 +77,8 @@ def measure(step: Step, sdist: Path, python: str) -> tuple[float, int]:
         seconds = time.perf_counter() - begin
     if done.returncode:
         print("\n".join(done.stderr.splitlines()[-TAIL:]), file=sys.stderr)
-    return seconds, done.returncode
+    reasons = [line.partition(EMULATED)[2] for line in done.stderr.splitlines() if EMULATED in line]
+    return seconds, done.returncode, " ".join(reasons)
 
 
 def read(path: Path) -> list[Measurement]:
@@ -107,9 +111,10 @@ def measure_all(steps: Sequence[Step], python: str, results: Path) -> None:
         project.name: fetch(project, BUILD / "foreign") for project in dict.fromkeys(one.project for one in steps)
     }
     for number, step in enumerate(steps, 1):
-        seconds, status = measure(step, sdists[step.project.name], python)
+        seconds, status, emulated = measure(step, sdists[step.project.name], python)
         what = f"{step.project.name} {step.arch} {step.mode.value}{'' if step.measured else ', unmeasured'}"
-        print(f"{number}/{len(steps)} {what}: {seconds:.1f} s, exit status {status}", flush=True)
+        told = f" (emulated interpreter: {emulated})" if emulated else ""
+        print(f"{number}/{len(steps)} {what}: {seconds:.1f} s, exit status {status}{told}", flush=True)
         if step.measured:
             done = Measurement(
                 project=step.project.name,
@@ -122,6 +127,7 @@ def measure_all(steps: Sequence[Step], python: str, results: Path) -> None:
                 begun=begun,
                 machine=machine,
                 tool=tool,
+                emulated=emulated,
             )
             append(results, done)
 
@@ -150,7 +156,7 @@ def main() -> None:
     parser.add_argument("--mode", action="append", choices=[mode.value for mode in Mode], help="default: all")
     parser.add_argument("--runs", type=int, default=3, help="of each cell (default: 3)")
     parser.add_argument("--python", default="3.13")
-    parser.add_argument("--results", type=Path, default=BUILD / "foreign.json")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, help="write the page there")
     given = parser.parse_args()
     chosen = [one for one in projects if not given.project or one.name in given.project]

@@ -12,7 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.foreign_rows import NATIVE, Mode, Row
 
-COLOURS = {Mode.NATIVE: "#4d4d4d", Mode.FULL: "#2a6f97", Mode.COMPILER: "#7fb069", Mode.PLAIN: "#bc6c25"}
+COLOURS = {
+    Mode.NATIVE: "#4d4d4d",
+    Mode.FULL: "#2a6f97",
+    Mode.PYTHON: "#8ab6d6",
+    Mode.COMPILER: "#7fb069",
+    Mode.PLAIN: "#bc6c25",
+}
 INK, FAINT, FAILED = "#1a1a1a", "#d9d9d9", "#b00020"
 WIDTH, LEFT, RIGHT, STEP, THICK, TEXT = 900, 150, 90, 20, 14, 13
 TOP = 64
@@ -69,12 +75,13 @@ def draw(rows: Sequence[Row]) -> Drawing:
             native = _bar(axis, row, Mode.NATIVE, NATIVE, y)
             shapes += native
             y += STEP if native else 0
-        for mode in (Mode.FULL, Mode.COMPILER, Mode.PLAIN):
+        for mode in (Mode.FULL, Mode.PYTHON, Mode.COMPILER, Mode.PLAIN):
             bar = _bar(axis, row, mode, row.arch, y)
             shapes += bar
             y += STEP if bar else 0
     height = math.ceil(y + STEP)
-    return Drawing(height=height, shapes=(*_frame(axis, y), *shapes))
+    shown = [mode for mode in Mode if any(row.cells[mode].text != "-" for row in rows)]
+    return Drawing(height=height, shapes=(*_frame(axis, y, shown), *shapes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +110,12 @@ class Axis:
         return [mark for mark in MARKS if self.least <= mark <= self.most]
 
 
-def _frame(axis: Axis, bottom: float) -> list[Box | Label]:
-    """Title, legend and the lines of the axis."""
+def _frame(axis: Axis, bottom: float, modes: Sequence[Mode]) -> list[Box | Label]:
+    """Title, legend of ``modes`` and the lines of the axis."""
     title = "Seconds of one build, logarithmic: shorter is better"
     shapes: list[Box | Label] = [Label(x=8, y=14, text=title, bold=True)]
     x = 8.0
-    for mode in Mode:
+    for mode in modes:
         shapes.append(Box(x=x, y=30, width=12, height=12, colour=COLOURS[mode]))
         shapes.append(Label(x=x + 18, y=36, text=mode.title))
         x += 40 + 7.2 * len(mode.title)

@@ -10,7 +10,6 @@ from benchmarks.foreign_rows import NATIVE, SHORTEST, Measurement, Mode, Project
 def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measurement], chart: str) -> str:
     """The document; ``chart`` is the file name of the charts without its suffix."""
     begun = sorted({one.begun for one in found})
-    runs = sorted({len(cell.seconds) + len(cell.failures) for row in rows for cell in row.cells.values()} - {0})
     lines = [
         "# Foreign builds beside native ones",
         "",
@@ -18,8 +17,8 @@ def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measu
         "",
         *(f"- Machine: {one}" for one in sorted({one.machine for one in found})),
         *(f"- Version: {one}" for one in sorted({one.tool for one in found})),
-        f"- Python: {', '.join(sorted({one.python for one in found}))}; "
-        f"{' to '.join(str(number) for number in dict.fromkeys((runs[0], runs[-1]))) if runs else 0} measured per cell, medians",
+        f"- Python: {', '.join(sorted({one.python for one in found}))}",
+        f"- Medians of each cell: {', '.join(_runs(rows)) or 'nothing is measured'}",
         "",
         "One whole process `musllinux-build SDIST --arch ARCH --rebuild` per build, from reading the sdist to the proof on",
         "both stock Alpines; images, compilers and build environments are there (one build before, unmeasured), results of",
@@ -28,7 +27,7 @@ def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measu
         "",
         *_projects(projects),
         "",
-        *_sentences(projects, rows),
+        *_sentences(projects, rows, found),
         "",
         f"![seconds of each build, on a logarithmic scale]({chart}.png)",
         "",
@@ -41,6 +40,16 @@ def page(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measu
         "",
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _runs(rows: Sequence[Row]) -> list[str]:
+    """How often a cell of each mode was measured."""
+    said = []
+    for mode in Mode:
+        runs = sorted({len(row.cells[mode].seconds) + len(row.cells[mode].failures) for row in rows} - {0})
+        if runs:
+            said.append(f"{mode.value} {' to '.join(str(number) for number in dict.fromkeys((runs[0], runs[-1])))}")
+    return said
 
 
 def _between(begun: Sequence[str]) -> str:
@@ -57,7 +66,7 @@ def _projects(projects: Sequence[Project]) -> list[str]:
     return [f"- **{one.name} {one.version}** ({one.kind}): {one.why}." for one in projects]
 
 
-def _sentences(projects: Sequence[Project], rows: Sequence[Row]) -> list[str]:
+def _sentences(projects: Sequence[Project], rows: Sequence[Row], found: Sequence[Measurement]) -> list[str]:
     """What the rows add up to; nothing that fails or was left out is passed over."""
     limits = [row.within for row in rows if row.within is not None]
     gains = [row.gained for row in rows if row.gained is not None]
@@ -77,20 +86,22 @@ def _sentences(projects: Sequence[Project], rows: Sequence[Row]) -> list[str]:
     if failed:
         names = ", ".join(f"{row.project.name} on {row.arch}" for row in failed)
         lines.append(f"- Builds that failed are in: {names}.")
+    reasons = {(one.project, one.arch): one.emulated for one in found if one.emulated}
+    lines += [f"- *python* is *full* for {name} on {arch}: {reason}." for (name, arch), reason in reasons.items()]
     return lines
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
     return [
-        f"| project | architecture | {NATIVE} native s | plain s | compiler s | full s | full / native | limit | holds |"
+        f"| project | architecture | {NATIVE} native s | plain s | compiler s | full s | python s | full / native | limit | holds |"
         " plain / full | at least | holds |",
-        "| --- | --- |" + " ---: |" * 6 + " --- |" + " ---: |" * 2 + " --- |",
+        "| --- | --- |" + " ---: |" * 7 + " --- |" + " ---: |" * 2 + " --- |",
         *(_line(row) for row in rows),
     ]
 
 
 def _line(row: Row) -> str:
-    cells = [row.cells[mode].text for mode in (Mode.NATIVE, Mode.PLAIN, Mode.COMPILER, Mode.FULL)]
+    cells = [row.cells[mode].text for mode in (Mode.NATIVE, Mode.PLAIN, Mode.COMPILER, Mode.FULL, Mode.PYTHON)]
     promised = f"{row.project.gain:.1f}" if row.project.gain else "-"
     words = [
         *(row.project.name, row.arch, *cells),

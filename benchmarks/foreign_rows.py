@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from musllinux_build.arch import Arch
+
 NATIVE = "x86_64"
 ARCHS = ("aarch64", "ppc64le", "s390x", "armv7l")
 SHORTEST = 15.0
@@ -22,15 +24,19 @@ class Mode(Enum):
 
     NATIVE = "native"
     FULL = "full"
+    PYTHON = "python"
     COMPILER = "compiler"
     PLAIN = "plain"
 
     @property
     def options(self) -> tuple[str, ...]:
         """What the tool is told."""
-        if self is Mode.COMPILER:
-            return ("--accel", "compiler")
-        return ("--accel", "off") if self is Mode.PLAIN else ()
+        accel = {Mode.PYTHON: "python", Mode.COMPILER: "compiler", Mode.PLAIN: "off"}.get(self)
+        return ("--accel", accel) if accel else ()
+
+    def applies(self, arch: str) -> bool:
+        """Whether it is another mode than ``full`` there: a native interpreter answers only for its own data model."""
+        return self is not Mode.PYTHON or _data_model(arch) == _data_model(NATIVE)
 
     @property
     def title(self) -> str:
@@ -38,9 +44,15 @@ class Mode(Enum):
         return {
             Mode.NATIVE: f"native {NATIVE}",
             Mode.FULL: "all accelerated (default)",
+            Mode.PYTHON: "a native interpreter besides",
             Mode.COMPILER: "the compiler alone accelerated",
             Mode.PLAIN: "plain qemu",
         }[self]
+
+
+def _data_model(arch: str) -> tuple[int, str]:
+    elf = Arch(arch).row.elf
+    return elf.bits, elf.order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ class Measurement:
     """One process: wall time in seconds and exit status.
 
     ``begun`` is when the run of the benchmark began that it belongs to; ``machine`` and ``tool`` are what it ran on.
+    ``emulated`` is why the interpreter was emulated although a native one had been asked for.
     """
 
     project: str
@@ -101,6 +114,7 @@ class Measurement:
     begun: str
     machine: str
     tool: str
+    emulated: str = ""
 
 
 def parse_measurements(document: Mapping[str, Any]) -> list[Measurement]:
@@ -124,7 +138,8 @@ def schedule(projects: Sequence[Project], archs: Sequence[str], modes: Sequence[
     steps = []
     for project in projects:
         cells = [(NATIVE, Mode.NATIVE)] if Mode.NATIVE in modes else []
-        cells += [(arch, mode) for arch in archs for mode in Mode if mode in modes and mode is not Mode.NATIVE]
+        foreign = [mode for mode in Mode if mode in modes and mode is not Mode.NATIVE]
+        cells += [(arch, mode) for arch in archs for mode in foreign if mode.applies(arch)]
         warm = dict.fromkeys(arch for arch, _ in cells)
         steps += [Step(project=project, arch=arch, mode=_default(arch), measured=False) for arch in warm]
         steps += [Step(project=project, arch=arch, mode=mode) for _ in range(runs) for arch, mode in cells]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,11 @@ def test_cells_come_in_turn_and_each_architecture_is_warmed_once() -> None:
     assert [step.arch for step in schedule([KIWI], ["s390x"], [Mode.PLAIN], 1)] == ["s390x", "s390x"]
 
 
+def test_a_native_interpreter_is_tried_where_it_can_answer() -> None:
+    steps = [step for step in schedule([KIWI], ARCHS, [Mode.PYTHON], 1) if step.measured]
+    assert [step.arch for step in steps] == ["aarch64", "ppc64le"]
+
+
 def test_ratios_are_of_medians() -> None:
     aarch64, s390x, armv7l = ROWS
     assert (s390x.arch, s390x.ratio, s390x.gain) == ("s390x", 1.5, 10.0)
@@ -124,17 +130,20 @@ def test_what_is_not_measured_is_neither_kept_nor_broken() -> None:
 def test_the_page() -> None:
     text = page(PROJECTS, ROWS, FOUND, "foreign")
     assert "measured at 2026-11-24T10:00+00:00 in 1 run of the benchmark" in text
-    assert "1 to 3 measured per cell, medians" in text
+    assert "Medians of each cell: native 1 to 3, full 1 to 3, compiler 1, plain 1" in text
     assert "1 of 3 limits hold" in text
     assert "1 of 1 promised gains" in text
     assert "Below the 15 s that each should take natively: cytoolz." in text
     assert "Builds that failed are in: cytoolz on armv7l." in text
     assert "(foreign.png)" in text
     assert [line for line in text.splitlines() if line.startswith("| ")][2:] == [
-        "| sqlean.py | aarch64 | 22.0 | - | - | 55.0 | 2.50 | 2.0 | **no** | - | 5.0 | - |",
-        "| sqlean.py | s390x | 22.0 | 330.0 | 50.0 | 33.0 | 1.50 | 2.0 | yes | 10.00 | 5.0 | yes |",
-        "| cytoolz | armv7l | 10.0 | 70.0 | - | exit status 4 (1 of 2 runs) | - | 2.5 | **no** | - | - | - |",
+        "| sqlean.py | aarch64 | 22.0 | - | - | 55.0 | - | 2.50 | 2.0 | **no** | - | 5.0 | - |",
+        "| sqlean.py | s390x | 22.0 | 330.0 | 50.0 | 33.0 | - | 1.50 | 2.0 | yes | 10.00 | 5.0 | yes |",
+        "| cytoolz | armv7l | 10.0 | 70.0 | - | exit status 4 (1 of 2 runs) | - | - | 2.5 | **no** | - | - | - |",
     ]
+    assert "*python* is" not in text
+    refused = [replace(one, emulated="armv7l has another word size") for one in FOUND if one.arch == "armv7l"]
+    assert "- *python* is *full* for cytoolz on armv7l: armv7l has" in page(PROJECTS, ROWS, refused, "foreign")
     empty = page(PROJECTS, [], [], "foreign")
     assert "0 of 0 limits hold" in empty
     assert "qemu**: not measured" in empty
@@ -151,6 +160,7 @@ def test_the_scale_is_logarithmic() -> None:
 def test_the_chart_shows_every_cell_once() -> None:
     drawing = draw(ROWS)
     labels = [shape.text for shape in drawing.shapes if isinstance(shape, Label)]
+    assert [mode for mode in Mode if mode.title not in labels] == [Mode.PYTHON]
     assert labels.count("x86_64 native") == 2
     assert [text for text in labels if text.startswith("s390x ")] == ["s390x full", "s390x compiler", "s390x plain"]
     assert "exit status 4 (1 of 2 runs)" in labels
