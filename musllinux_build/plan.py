@@ -79,10 +79,16 @@ def plan(
     the Pythons of images that are there already, which may be fewer: what nobody has asked for by name is left out.
 
     Raises:
-        UsageError: ``--only`` or ``--python`` names nothing that could be built.
+        UsageError: ``--only`` or ``--python`` names nothing that could be built, or ``--only`` what is excluded.
     """
     if config.only:
         found = [_only(identifier, pythons, images) for identifier in config.only]
+        for target in found:
+            if not _allows(requires_python, target.python):
+                raise UsageError(
+                    f"--only {target.identifier}: the project's requires-python is {requires_python}",
+                    resolution="Choose a Python that it allows: pip would install the wheel on no other",
+                )
         return Plan(targets=tuple(dict.fromkeys(found)), skipped=())
     chosen = config.pythons or tuple(pythons)
     unknown = [str(tag) for tag in chosen if tag not in pythons]
@@ -105,14 +111,18 @@ def plan(
 
 def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> str:
     """Why ``target`` is not built; empty when it is."""
-    # A series is excluded when all of its releases are: ">=3.11.4" and "==3.13.5" each leave one.
-    if not any(requires_python.contains(f"{target.python.version}.{micro}", prereleases=True) for micro in range(100)):
+    if not _allows(requires_python, target.python):
         return f"requires-python {requires_python}"
     if not _matches(target, config.build):
         return f"not selected by build = {' '.join(config.build)}"
     if _matches(target, config.skip):
         return f"skip = {' '.join(config.skip)}"
     return ""
+
+
+def _allows(requires_python: SpecifierSet, python: PythonTag) -> bool:
+    """A series is excluded when all of its releases are: ">=3.11.4" and "==3.13.5" each leave one."""
+    return any(requires_python.contains(f"{python.version}.{micro}", prereleases=True) for micro in range(100))
 
 
 def _no_image(target: Target, images: Mapping[tuple[Policy, Arch], str] | None, elsewhere: str) -> str:

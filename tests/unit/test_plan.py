@@ -59,6 +59,15 @@ def test_only_what_there_is(identifier: str) -> None:
         planned(Config(only=(identifier,)))
 
 
+def test_only_what_the_project_allows() -> None:
+    config = Config(only=("cp313-musllinux_1_2_aarch64", "cp311-musllinux_aarch64"))
+    assert len(planned(config, ">=3.11.4").targets) == 2
+    with pytest.raises(
+        UsageError, match=r"--only cp311-musllinux_1_2_aarch64: the project's requires-python is >=3\.12"
+    ):
+        planned(config, ">=3.12")
+
+
 def test_a_python_no_image_has() -> None:
     with pytest.raises(UsageError, match="cp39"):
         planned(Config(pythons=(PythonTag(3, 9),)))
