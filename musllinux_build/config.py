@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeVar, get_args
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from musllinux_build.arch import Arch
 from musllinux_build.engines import EngineSpec, parse_engine
@@ -21,6 +24,39 @@ Compiler = Literal["auto", "clang", "gcc"]
 """``auto``: clang, and the image's gcc for what clang does not compile; ``gcc``: the image's alone."""
 Member = TypeVar("Member", Arch, Policy)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\[\],<>=!~-]*")
+
+OTHER_NAMES: Mapping[str, Arch] = MappingProxyType(
+    {
+        **dict.fromkeys(("amd64", "x64", "x86-64"), Arch.X86_64),
+        **dict.fromkeys(("arm64", "arm64v8"), Arch.AARCH64),
+        **dict.fromkeys(("x86", "386", "i386", "i586"), Arch.I686),
+        **dict.fromkeys(("arm", "armv7", "armhf", "arm/v7"), Arch.ARMV7L),
+        **dict.fromkeys(("ppc64el", "powerpc64le"), Arch.PPC64LE),
+    }
+)
+"""What other tools call architectures."""
+
+CIBUILDWHEEL: Mapping[str, str] = MappingProxyType(
+    {
+        "before-test": "there is none: put it in front of test-command",
+        "test-extras": "there is none: name what the extra requires in test-requires",
+        "test-groups": "there is none: name what the group requires in test-requires",
+        "test-sources": "there is none: test-command has the source tree as {project}",
+        "test-skip": "there is none: --no-verify proves and tests nothing",
+        "overrides": "there is none: call musllinux-build once for each selection",
+        "build-frontend": "there is none: the hooks of PEP 517 are called in an environment made for them",
+        "environment-pass": "there is none: write environment, or --environment NAME=$NAME on the command line",
+        "repair-wheel-command": "there is none: audit and repair are part of every build",
+        "container-engine": "engines (docs/engines.md)",
+        "enable": "there is none: name the Python with pythons or --python",
+        "free-threaded-support": "there is none: name the Python, for example cp314t",
+        "manylinux-x86_64-image": "there is none: this tool builds musllinux wheels",
+        "dependency-versions": "there is none: images have their pip and build from a lock",
+        "output-dir": "there is none: --output DIRECTORY",
+    }
+)
+"""Keys of cibuildwheel's that a project which comes from there has, and what takes their place (docs/options.md)."""
 
 Accel = Literal["off", "compiler", "full", "python"]
 """How much of a foreign build is native: nothing, the compiler, all that is not the project's own program, or also the
@@ -37,6 +73,8 @@ class Config:
     build: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    config_settings: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """What the build backend is told (PEP 517); several values of a key are a list to it."""
     before_all: str = ""
     before_build: str = ""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -61,7 +99,8 @@ def parse_config(table: Mapping[str, object]) -> Config:
     for key, value in table.items():
         reader = _READERS.get(key)
         if reader is None:
-            problems.append(f"{TABLE}.{key}: unknown key; {near_miss(key, sorted(_READERS))}")
+            hint = CIBUILDWHEEL.get(key) or near_miss(key, sorted(_READERS))
+            problems.append(f"{TABLE}.{key}: unknown key; {hint}")
             continue
         try:
             values[key.replace("-", "_")] = reader(value)
@@ -82,6 +121,10 @@ def parse_arch(text: str) -> tuple[Arch, ...]:
     Raises:
         ValueError: no such architecture; names the near miss.
     """
+    if text in OTHER_NAMES:
+        raise ValueError(f"unknown architecture {text!r}; did you mean {OTHER_NAMES[text].value!r}?")
+    if text in ("auto", "native"):
+        raise ValueError(f"there is no architecture {text!r}; leave it out: the engine's own is the default")
     return _parse_member(text, list(Arch), "architecture")
 
 
@@ -103,7 +146,7 @@ def parse_python(text: str) -> PythonTag:
     try:
         return PythonTag.parse(text)
     except ValueError:
-        raise ValueError(f"unknown Python {text!r}; write it as 3.13, cp313 or cp313t") from None
+        raise ValueError(f"unknown Python {text!r}; write it as 3.14, cp314 or cp314t") from None
 
 
 def parse_environment(text: str) -> Mapping[str, str]:
@@ -123,6 +166,45 @@ def parse_environment(text: str) -> Mapping[str, str]:
             raise ValueError(f"{word!r} is not NAME=VALUE")
         assignments[name] = value
     return MappingProxyType(assignments)
+
+
+def parse_settings(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """``KEY=VALUE`` each; the values of one key in their order, as ``python -m build -C`` takes them.
+
+    Raises:
+        ValueError: one has no key or no value.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{text!r} is not KEY=VALUE")
+        found[key] = (*found.get(key, ()), value)
+    return MappingProxyType(found)
+
+
+def parse_requirements(texts: Sequence[str]) -> tuple[str, ...]:
+    """Requirements (PEP 508), or paths and URLs, which pip takes too, each as it was written.
+
+    Raises:
+        ValueError: one is none, for example two in one string.
+    """
+    for text in texts:
+        if "/" in text:
+            continue
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            words = [word for word in text.split() if _REQUIREMENT_NAME.fullmatch(word)]
+            several = len(words) > 1 and words == text.split()
+            remedy = f"; write a list: {json.dumps(words)}" if several else f": {str(error).splitlines()[0]}"
+            raise ValueError(f"{text!r} is no requirement{remedy}") from None
+    return tuple(texts)
+
+
+def split_words(text: str) -> list[str]:
+    """Names between blanks or commas."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
 
 
 def parse_only(text: str) -> tuple[PythonTag, str]:
@@ -168,9 +250,9 @@ def _texts(value: object) -> tuple[str, ...]:
     raise ValueError(f"must be a list of strings, is {value!r}")
 
 
-def _lines(value: object) -> tuple[str, ...]:
+def _requirements(value: object) -> tuple[str, ...]:
     """A list of strings, or one string: requirements contain spaces."""
-    return (value,) if isinstance(value, str) else _texts(value)
+    return parse_requirements((value,) if isinstance(value, str) else _texts(value))
 
 
 def _script(value: object) -> str:
@@ -178,6 +260,13 @@ def _script(value: object) -> str:
     if isinstance(value, list):
         return " && ".join(_texts(value))
     return _text(value)
+
+
+def _settings(value: object) -> Mapping[str, tuple[str, ...]]:
+    """A table whose values are strings or lists of them, or ``KEY=VALUE`` words as a shell would split them."""
+    if not isinstance(value, Mapping):
+        return parse_settings(shlex.split(_text(value)))
+    return MappingProxyType({str(key): (one,) if isinstance(one, str) else _texts(one) for key, one in value.items()})
 
 
 def _environment(value: object) -> Mapping[str, str]:
@@ -211,16 +300,21 @@ def _engines(value: object) -> tuple[EngineSpec, ...]:
     return tuple(found)
 
 
+def _words(value: object) -> tuple[str, ...]:
+    """Names, also between commas."""
+    return tuple(word for text in _texts(value) for word in split_words(text))
+
+
 def _archs(value: object) -> tuple[Arch, ...]:
-    return tuple(dict.fromkeys(arch for text in _texts(value) for arch in parse_arch(text)))
+    return tuple(dict.fromkeys(arch for text in _words(value) for arch in parse_arch(text)))
 
 
 def _policies(value: object) -> tuple[Policy, ...]:
-    return tuple(dict.fromkeys(policy for text in _texts(value) for policy in parse_policy(text)))
+    return tuple(dict.fromkeys(policy for text in _words(value) for policy in parse_policy(text)))
 
 
 def _pythons(value: object) -> tuple[PythonTag, ...]:
-    texts: Sequence[str] = _texts(value)
+    texts = _words(value)
     return () if "all" in texts else tuple(dict.fromkeys(parse_python(text) for text in texts))
 
 
@@ -230,11 +324,12 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "pythons": _pythons,
     "build": _texts,
     "skip": _texts,
+    "config-settings": _settings,
     "before-all": _script,
     "before-build": _script,
     "environment": _environment,
     "test-command": _script,
-    "test-requires": _lines,
+    "test-requires": _requirements,
     "engines": _engines,
     "compiler": _choice(get_args(Compiler)),
     "accel": _choice(get_args(Accel)),

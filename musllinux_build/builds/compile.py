@@ -127,7 +127,8 @@ def _build_in_environment(job: Job, container: str, *, native: bool = False) -> 
             return False
         tar = _complete(job, run.supply.environments, environment) if environment.left else environment.tar
         hand_over(session, container, tar)
-        commands = {"build": hooks_argv(system, requires, job.target.arch.row.uname if native else "")}
+        machine = job.target.arch.row.uname if native else ""
+        commands = {"build": hooks_argv(system, requires, run.config.config_settings, machine)}
         (build,) = environment_steps(job.target, run.config, job.workshop.environment, HOME, commands)
         with session.progress.step(build.title):
             more = _run_hooks(job, container, build)

@@ -289,9 +289,15 @@ def install_argv(target: Target, left: Sequence[str]) -> tuple[str, ...]:
     return (*pip, "--no-cache-dir", "--", *left)
 
 
-def hooks_argv(system: BuildSystem, known: Sequence[str], machine: str = "") -> tuple[str, ...]:
-    """The command that builds the wheel in an environment that has ``known``; one not for ``machine`` is a failure."""
+def hooks_argv(
+    system: BuildSystem, known: Sequence[str], settings: Mapping[str, tuple[str, ...]], machine: str = ""
+) -> tuple[str, ...]:
+    """The command that builds the wheel in an environment that has ``known``; one not for ``machine`` is a failure.
+
+    A setting with one value is a string to the backend, with several a list, as ``python -m build`` has it.
+    """
     asked = {
+        "settings": {key: values[0] if len(values) == 1 else list(values) for key, values in settings.items()},
         "backend": system.backend,
         "paths": list(system.paths),
         "known": list(known),

@@ -110,7 +110,8 @@ def build_step(target: Target, config: Config, base: Mapping[str, str], places: 
     """The PEP 517 build of one wheel in an environment that is made for it there; it appears in ``places.dist``."""
     env = target_environment(target, config, base)
     python = f"{target.python.prefix}/bin/python"
-    build = (python, "-m", "build", "--wheel", "--outdir", places.dist, places.project)
+    settings = (f"-C{key}={value}" for key, values in config.config_settings.items() for value in values)
+    build = (python, "-m", "build", "--wheel", *settings, "--outdir", places.dist, places.project)
     return Step(title="build", argv=_personality(target, build), env=env, cwd=places.project)
 
 

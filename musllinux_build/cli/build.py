@@ -28,6 +28,7 @@ from musllinux_build.cli.inside import (
 from musllinux_build.cli.main import show_error
 from musllinux_build.cli.options import (
     Lines,
+    Words,
     cache_directory,
     cache_limit_option,
     log_directory,
@@ -46,6 +47,7 @@ from musllinux_build.cli.selection import (
     selection_options,
     times_file,
 )
+from musllinux_build.cli.unread import unread
 from musllinux_build.config import Accel, Compiler, Config
 from musllinux_build.engines import EngineSpec, address_of, named_in, parse_engine
 from musllinux_build.errors import UsageError
@@ -74,12 +76,24 @@ T = TypeVar("T")
     show_default=True,
     help="Where finished wheels go.",
 )
-@option("--before-all", metavar="SCRIPT", help="Runs once per architecture, for example: apk add yaml-dev")
+@option(
+    "-C",
+    "--config-setting",
+    multiple=True,
+    type=Words(),
+    metavar="KEY=VALUE",
+    help="Told to the build backend, such as setup-args=-Dx=y for meson-python. Repeatable.",
+)
+@option("--before-all", metavar="SCRIPT", help="Runs once per architecture and policy, for example: apk add yaml-dev")
 @option("--before-build", metavar="SCRIPT", help="Runs before each wheel's build.")
 @option("--environment", metavar="'A=1 B=2'", help="Variables of every command; $NAME is expanded.")
 @option("--test-command", metavar="SCRIPT", help="Runs on every stock Alpine after the import.")
 @option(
-    "--test-requires", multiple=True, type=Lines(), metavar="REQUIREMENT", help="Installed before the test command."
+    "--test-requires",
+    multiple=True,
+    type=Lines(),
+    metavar="REQUIREMENT",
+    help="Installed before the test command. Repeatable.",
 )
 @option(
     "--compiler",
@@ -134,6 +148,8 @@ def _run(given: Mapping[str, Any]) -> int:
     lines = progress(given["verbose"], given["quiet"])
     with lines.step("configuration"):
         wanted = gather(given)
+    for sentence in unread(wanted.project, os.environ, click.get_current_context().find_root().command):
+        lines.warn(sentence)
     if given["dry_run"]:
         native = Arch.from_machine(platform.machine()) or Arch.X86_64
         show_plan(part_of(wanted, native).plan, as_json=given["as_json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,16 @@ class Lines(click.ParamType):  # type: ignore[type-arg] # generic in the newest 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """The lines that are not empty."""
         return [line.strip() for line in rv.splitlines() if line.strip()]
+
+
+class Words(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
+    """Texts, in the environment as a shell would split them."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The words of a shell."""
+        return shlex.split(rv)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only

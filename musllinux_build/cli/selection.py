@@ -16,7 +16,17 @@ from musllinux_build.adapters.files import write_whole
 from musllinux_build.arch import Arch
 from musllinux_build.cli.inside import inside_option, own_image, plan_inside
 from musllinux_build.cli.options import cache_directory, option, supplies_from, supply_options
-from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
+from musllinux_build.config import (
+    Config,
+    parse_arch,
+    parse_config,
+    parse_environment,
+    parse_policy,
+    parse_python,
+    parse_requirements,
+    parse_settings,
+    split_words,
+)
 from musllinux_build.errors import UsageError
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
 from musllinux_build.images.supplies import Supplies
@@ -55,12 +65,18 @@ def selection_options(command: F) -> F:
     shared: Sequence[Callable[[F], F]] = (
         click.argument("source", type=click.Path(path_type=Path), default=Path()),
         option(
-            "--arch", multiple=True, metavar="ARCH", help="Architecture to build for, or all (default: the engine's)."
+            "--arch",
+            multiple=True,
+            metavar="ARCH",
+            help="Architecture to build for, or all (default: the engine's). Repeatable, as the next ones; or several"
+            " between blanks or commas.",
         ),
         option("--policy", multiple=True, metavar="POLICY", help="musllinux_1_1, musllinux_1_2 (default) or all."),
         option(
             "--python", multiple=True, metavar="PYTHON", help="3.13, cp313 or all (default: all that the images have)."
         ),
+        option("--build", multiple=True, metavar="GLOB", help="Only identifiers like this: cp31[23]-*_x86_64."),
+        option("--skip", multiple=True, metavar="GLOB", help="None of the identifiers like this: cp39-*."),
         option(
             "--only", multiple=True, metavar="ID", help="Build one identifier, cp313-musllinux_1_2_x86_64. Repeatable."
         ),
@@ -168,7 +184,7 @@ def configured(config: Config, given: Mapping[str, Any]) -> Config:
             try:
                 changes[field] = parse(given[name])
             except ValueError as error:
-                problems.append(f"--{name}: {error}")
+                problems.append(f"--{name.replace('_', '-')}: {error}")
     changes |= {name: given[name] for name in _PLAIN if given.get(name) is not None}
     if problems:
         raise UsageError(problems[0], details="\n".join(problems[1:]))
@@ -176,8 +192,15 @@ def configured(config: Config, given: Mapping[str, Any]) -> Config:
 
 
 def _each(parse: Callable[[str], Iterable[T]]) -> Callable[[Sequence[str]], tuple[T, ...]]:
-    """The results for every text, in order, each once."""
-    return lambda texts: tuple(dict.fromkeys(item for text in texts for item in parse(text)))
+    """The results for every name, in order, each once."""
+    return lambda texts: tuple(
+        dict.fromkeys(item for text in texts for word in split_words(text) for item in parse(word))
+    )
+
+
+def _globs(texts: Sequence[str]) -> tuple[str, ...]:
+    """All of them; a comma may stand between braces."""
+    return tuple(word for text in texts for word in text.split())
 
 
 # Option → field of Config and how its text is read; the plain ones go over as they are.
@@ -185,9 +208,12 @@ _PARSED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "arch": ("archs", _each(parse_arch)),
     "policy": ("policies", _each(parse_policy)),
     "python": ("pythons", lambda texts: () if "all" in texts else _each(lambda text: (parse_python(text),))(texts)),
+    "build": ("build", _globs),
+    "skip": ("skip", _globs),
     "only": ("only", tuple),
+    "config_setting": ("config_settings", parse_settings),
     "environment": ("environment", parse_environment),
-    "test_requires": ("test_requires", tuple),
+    "test_requires": ("test_requires", parse_requirements),
 }
 _PLAIN = ("before_all", "before_build", "test_command", "compiler", "accel", "pull", "registry", "verify")
 

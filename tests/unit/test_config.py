@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
-from musllinux_build.config import Config, parse_arch, parse_config, parse_environment, parse_policy, parse_python
+from musllinux_build.config import (
+    Config,
+    parse_arch,
+    parse_config,
+    parse_environment,
+    parse_policy,
+    parse_python,
+    parse_requirements,
+    parse_settings,
+    split_words,
+)
 from musllinux_build.engines import EngineSpec
 from musllinux_build.errors import UsageError
 from musllinux_build.policy import MuslVersion, known_policies
@@ -20,6 +30,7 @@ def test_every_key_is_read() -> None:
             "pythons": ["3.11", "cp313t"],
             "build": "cp31*",
             "skip": ["*-musllinux_s390x"],
+            "config-settings": {"setup-args": ["-Da=1", "-Db=2"], "verbose": "1"},
             "before-all": ["apk add yaml-dev", "true"],
             "before-build": "true",
             "environment": {"A": "1"},
@@ -39,6 +50,7 @@ def test_every_key_is_read() -> None:
         pythons=(PythonTag(3, 11), PythonTag(3, 13, free_threaded=True)),
         build=("cp31*",),
         skip=("*-musllinux_s390x",),
+        config_settings={"setup-args": ("-Da=1", "-Db=2"), "verbose": ("1",)},
         before_all="apk add yaml-dev && true",
         before_build="true",
         environment={"A": "1"},
@@ -130,3 +142,50 @@ def test_environment(text: str, expected: dict[str, str]) -> None:
 def test_environment_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"NAME=VALUE|quotation"):
         parse_environment(text)
+
+
+@pytest.mark.parametrize("text", ["amd64", "arm64", "i386", "arm/v7", "ppc64el"])
+def test_names_of_other_tools_are_known_and_not_taken(text: str) -> None:
+    own = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "arm/v7": "armv7l", "ppc64el": "ppc64le"}[text]
+    with pytest.raises(ValueError, match=f"did you mean '{own}'"):
+        parse_arch(text)
+
+
+def test_the_engine_s_own_architecture_has_no_name() -> None:
+    with pytest.raises(ValueError, match="leave it out"):
+        parse_arch("auto")
+
+
+def test_keys_of_cibuildwheel_say_what_takes_their_place() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_config({"test-extras": "test", "test-require": []})
+    first, second = caught.value.details.splitlines()
+    assert "name what the extra requires in test-requires" in first
+    assert "did you mean 'test-requires'" in second
+
+
+def test_names_stand_between_blanks_or_commas() -> None:
+    assert split_words("x86_64, aarch64\ni686,") == ["x86_64", "aarch64", "i686"]
+    assert parse_config({"archs": "x86_64,aarch64"}).archs == (Arch.X86_64, Arch.AARCH64)
+
+
+def test_settings_of_one_key_come_together() -> None:
+    assert parse_settings(["a=1", "b=", "a=2=3"]) == {"a": ("1", "2=3"), "b": ("",)}
+    assert parse_config({"config-settings": "a=1 'b=2 3'"}).config_settings == {"a": ("1",), "b": ("2 3",)}
+
+
+@pytest.mark.parametrize("text", ["a", "=1", ""])
+def test_a_setting_without_key_or_value(text: str) -> None:
+    with pytest.raises(ValueError, match="is not KEY=VALUE"):
+        parse_settings([text])
+
+
+def test_requirements_are_told_from_lists_of_them() -> None:
+    known = ("pytest>=8", "x[y]", "helpers @ file:///project/helpers", "/project/helpers", "a ; python_version > '3'")
+    assert parse_requirements(known) == known
+    with pytest.raises(ValueError, match=r"""'pytest numpy' is no requirement; write a list: \["pytest", "numpy"\]"""):
+        parse_requirements(["pytest numpy"])
+    with pytest.raises(ValueError, match="'pytest >' is no requirement: "):
+        parse_requirements(["pytest >"])
+    with pytest.raises(UsageError, match="pyproject"):
+        parse_config({"test-requires": "pytest numpy"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,9 @@ from musllinux_build.builds.environment import (
     HOME,
     LEFT,
     NATIVE_MOUNT,
+    WANTS_MORE,
     Environments,
+    hooks_argv,
     interpreter_volume,
     parse_answer,
     platforms,
@@ -25,6 +29,7 @@ from musllinux_build.builds.environment import (
 from musllinux_build.builds.inside import resolve
 from musllinux_build.builds.steps import IN_CONTAINER
 from musllinux_build.buildsystem import BuildSystem
+from musllinux_build.config import Config
 from musllinux_build.errors import BuildError, ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
@@ -285,6 +290,33 @@ def test_what_fails_to_be_built_ends_the_build(tmp_path: Path) -> None:
     assert "install cffi" in outcome.error.brief
     assert len(list((tmp_path / "kept").glob("*.tar"))) == 1
     assert not bench.engine.boxes
+
+
+def test_the_backend_is_told_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import json, pathlib\n"
+        "def get_requires_for_build_wheel(settings):\n    return settings['asked']\n"
+        "def build_wheel(place, settings):\n"
+        "    pathlib.Path(place, 'x-1-py3-none-any.whl').write_text(json.dumps(settings))\n"
+        "    return 'x-1-py3-none-any.whl'\n"
+    )
+    system = BuildSystem(requires=(), backend="own", paths=(str(tmp_path),))
+    config = Config(config_settings={"asked": ("cmake", "ninja"), "x": ("1",)})
+    argv = hooks_argv(system, ["cmake"], config.config_settings)
+    asked = {**json.loads(argv[-1]), "answer": str(tmp_path / "answer"), "dist": str(tmp_path / "dist")}
+
+    def run(**changes: object) -> int:
+        script = Path(resolve.__file__).with_name("run_hooks.py")
+        command = [sys.executable, "-I", str(script), json.dumps({**asked, **changes})]
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    assert run() == WANTS_MORE
+    assert json.loads((tmp_path / "answer").read_text()) == ["ninja"]
+    assert run(known=["cmake", "ninja"]) == 0
+    assert json.loads((tmp_path / "dist" / "x-1-py3-none-any.whl").read_text()) == {
+        "asked": ["cmake", "ninja"],
+        "x": "1",
+    }
 
 
 def test_a_table_that_is_wrong_is_the_frontend_s_business(tmp_path: Path) -> None:

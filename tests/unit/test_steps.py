@@ -33,6 +33,12 @@ TARGET = Target(arch=Arch.AARCH64, policy=Policy.MUSLLINUX_1_2, python=PythonTag
 BASE = base_environment({"PATH": "/usr/bin"}, {"PIP_INDEX_URL": "https://index.example/simple"}, with_ca=True)
 
 
+def test_the_frontend_is_told_the_settings_of_the_backend() -> None:
+    config = Config(config_settings={"setup-args": ("-Da=1", "-Db=2"), "x": ("",)})
+    argv = build_step(TARGET, config, BASE, IN_CONTAINER).argv
+    assert [word for word in argv if word.startswith("-C")] == ["-Csetup-args=-Da=1", "-Csetup-args=-Db=2", "-Cx="]
+
+
 def test_every_command_has_index_and_certificates() -> None:
     assert BASE["PIP_INDEX_URL"] == "https://index.example/simple"
     assert BASE["PIP_CERT"] == BASE["SSL_CERT_FILE"] == CA_BUNDLE

@@ -31,7 +31,7 @@ def load(name: str, paths: list[str]) -> Any:
     return backend
 
 
-def wishes(backend: Any, answer: str) -> list[str]:
+def wishes(backend: Any, settings: dict[str, Any], answer: str) -> list[str]:
     """What the backend wants for a wheel, asked for in a child."""
     hook = getattr(backend, "get_requires_for_build_wheel", None)
     if hook is None:
@@ -42,7 +42,7 @@ def wishes(backend: Any, answer: str) -> list[str]:
         status = 1
         try:
             with open(answer, "w") as file:
-                json.dump(list(hook({})), file)
+                json.dump(list(hook(settings)), file)
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
@@ -66,13 +66,13 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     del sys.path[0], sys.argv[1:]
     backend = load(asked["backend"], asked["paths"])
-    missing = [wish for wish in wishes(backend, asked["answer"]) if wish not in asked["known"]]
+    missing = [wish for wish in wishes(backend, asked["settings"], asked["answer"]) if wish not in asked["known"]]
     if missing:
         with open(asked["answer"], "w") as file:
             json.dump(missing, file)
         sys.exit(WANTS_MORE)
     os.makedirs(asked["dist"], exist_ok=True)
-    name = backend.build_wheel(asked["dist"], {})
+    name = backend.build_wheel(asked["dist"], asked["settings"])
     print("built", name)
     if asked["machine"] and not name.endswith((f"_{asked['machine']}.whl", "-any.whl")):
         os.unlink(os.path.join(asked["dist"], name))
