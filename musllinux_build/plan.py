@@ -70,13 +70,15 @@ def plan(
     images: Mapping[tuple[Policy, Arch], str] | None = None,
     elsewhere: str = "",
     here: Mapping[tuple[Policy, Arch], Collection[PythonTag]] = MappingProxyType({}),
+    prereleases: Mapping[PythonTag, str] = MappingProxyType({}),
 ) -> Plan:
     """Every combination, split into what is built and what is not.
 
     ``pythons`` are those our images have; ``native`` is the engine's architecture, the default; ``images`` are the
     policies and architectures there are images for, with the reason where one cannot be made, None for all;
     ``elsewhere`` says why nothing else is built where that is not because this release lacks the image; ``here`` are
-    the Pythons of images that are there already, which may be fewer: what nobody has asked for by name is left out.
+    the Pythons of images that are there already, which may be fewer: what nobody has asked for by name is left out,
+    as are ``prereleases``: a wheel built with one may not load with the release.
 
     Raises:
         UsageError: ``--only`` or ``--python`` names nothing that could be built, or ``--only`` what is excluded.
@@ -100,8 +102,8 @@ def plan(
     for arch, policy, python in product(config.archs or (native,), config.policies or (Policy.MUSLLINUX_1_2,), chosen):
         target = Target(arch=arch, policy=policy, python=python)
         reason = _refusal(target, config, requires_python) or _no_image(target, images, elsewhere)
-        if not reason and not config.pythons and python not in here.get((policy, arch), (python,)):
-            reason = f"the image that is here has no Python {python.version}; --pull always asks for another one"
+        if not reason and not config.pythons:
+            reason = _unasked(target, prereleases, here)
         if reason:
             skipped.append(Skip(target=target, reason=reason))
         else:
@@ -117,6 +119,21 @@ def _refusal(target: Target, config: Config, requires_python: SpecifierSet) -> s
         return f"not selected by build = {' '.join(config.build)}"
     if _matches(target, config.skip):
         return f"skip = {' '.join(config.skip)}"
+    return ""
+
+
+def _unasked(
+    target: Target,
+    prereleases: Mapping[PythonTag, str],
+    here: Mapping[tuple[Policy, Arch], Collection[PythonTag]],
+) -> str:
+    """Why a Python that nobody named is left out; empty when it is not."""
+    python = target.python
+    if python in prereleases:
+        name = f"{python.version}{'t' if python.free_threaded else ''}"
+        return f"{prereleases[python]} is a prerelease: name it with --python {name}"
+    if python not in here.get((target.policy, target.arch), (python,)):
+        return f"the image that is here has no Python {python.version}; --pull always asks for another one"
     return ""
 
 

@@ -73,7 +73,10 @@ def selection_options(command: F) -> F:
         ),
         option("--policy", multiple=True, metavar="POLICY", help="musllinux_1_1, musllinux_1_2 (default) or all."),
         option(
-            "--python", multiple=True, metavar="PYTHON", help="3.13, cp313 or all (default: all that the images have)."
+            "--python",
+            multiple=True,
+            metavar="PYTHON",
+            help="3.13, cp313 or all, prereleases left out (default: all that the images have).",
         ),
         option("--build", multiple=True, metavar="GLOB", help="Only identifiers like this: cp31[23]-*_x86_64."),
         option("--skip", multiple=True, metavar="GLOB", help="None of the identifiers like this: cp39-*."),
@@ -165,8 +168,15 @@ def _plan(asked: Asked, native: Arch, held: Held) -> Plan:
     assert supplies is not None
     # Whoever names a registry knows what it holds.
     rows = None if config.registry else {(row.policy, row.arch): row.unmade for row in supplies.lock.apks}
-    pythons = supplies.pythons()
-    return plan(config, pythons=pythons, requires_python=project.requires_python, native=native, images=rows, here=held)
+    return plan(
+        config,
+        pythons=supplies.pythons(),
+        requires_python=project.requires_python,
+        native=native,
+        images=rows,
+        here=held,
+        prereleases=supplies.prereleases(),
+    )
 
 
 def configured(config: Config, given: Mapping[str, Any]) -> Config:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.version import Version
+
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
 from musllinux_build.images.fetching import Fetch, NoFetch
@@ -135,6 +137,19 @@ class Supplies:
             for free_threaded in (False, True)
             if OLDEST <= (tag.major, tag.minor) <= NEWEST and (not free_threaded or tag.minor >= 14)
         ]
+
+    def prereleases(self) -> Mapping[PythonTag, str]:
+        """Of the interpreters an image has by default the alphas and betas, with their versions.
+
+        CPython's ABI is frozen from the first release candidate on.
+        """
+        rows = ((tag, self.source("cpython", tag.version)) for tag in self.pythons())
+        return {tag: row.version for tag, row in rows if row is not None and _abi_may_change(row.version)}
+
+
+def _abi_may_change(version: str) -> bool:
+    phase = Version(version).pre
+    return phase is not None and phase[0] in ("a", "b")
 
 
 def archive_name(filename: str) -> tuple[str, str] | None:

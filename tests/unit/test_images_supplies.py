@@ -87,6 +87,17 @@ def test_the_newest_release_is_the_default() -> None:
     assert supplies.pythons() == [PythonTag(3, 11), PythonTag(3, 13)]
 
 
+def test_a_prerelease_is_one_until_its_abi_is_frozen() -> None:
+    pythons = ("3.12.1", "3.13.0rc1", "3.14.0a7", "3.15.0b3")
+    supplies = Supplies(lock=replace(LOCK, sources=tuple(python(version) for version in pythons)))
+    assert supplies.prereleases() == {
+        PythonTag(3, 14): "3.14.0a7",
+        PythonTag(3, 14, free_threaded=True): "3.14.0a7",
+        PythonTag(3, 15): "3.15.0b3",
+        PythonTag(3, 15, free_threaded=True): "3.15.0b3",
+    }
+
+
 @pytest.mark.parametrize("name", ["cpython-3.13.5.tar.xz", "Python-3.13.5.tar.xz", "cpython-3.13.5.tgz"])
 def test_a_mirror_selects_what_it_has(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 
 from musllinux_build.arch import Arch
+from musllinux_build.cli.plan import plan_command
 from musllinux_build.config import Config
 from musllinux_build.errors import UsageError
+from musllinux_build.images.lock import format_lock
 from musllinux_build.plan import Plan, Skip, Target, expand_braces, plan
 from musllinux_build.policy import Policy, known_policies
 from musllinux_build.python import PythonTag
+from tests.unit.test_images_supplies import LOCK, python
 
 P311, P313 = PythonTag(3, 11), PythonTag(3, 13)
 
@@ -149,3 +156,38 @@ def test_what_the_image_that_is_here_lacks_is_left_out_unless_it_is_asked_for() 
     (skip,) = both.skipped
     assert skip.reason == "the image that is here has no Python 3.11; --pull always asks for another one"
     assert result(Config(pythons=(P311,))).targets == (target(Arch.X86_64, P311),)
+
+
+def test_a_prerelease_is_built_for_where_it_is_named_only() -> None:
+    threads = PythonTag(3, 13, free_threaded=True)
+    prereleases = dict.fromkeys((P313, threads), "3.13.0b3")
+
+    def result(config: Config) -> Plan:
+        pythons = [P311, P313, threads]
+        return plan(
+            config, pythons=pythons, requires_python=SpecifierSet(), native=Arch.X86_64, prereleases=prereleases
+        )
+
+    default = result(Config())
+    assert default.targets == (target(Arch.X86_64, P311),)
+    assert [skip.reason for skip in default.skipped] == [
+        "3.13.0b3 is a prerelease: name it with --python 3.13",
+        "3.13.0b3 is a prerelease: name it with --python 3.13t",
+    ]
+    assert result(Config(pythons=(P313,))).targets == (target(Arch.X86_64, P313),)
+    assert result(Config(only=("cp313t-musllinux_x86_64",))).targets == (target(Arch.X86_64, threads),)
+
+
+def test_the_command_leaves_the_prereleases_of_the_lock_out(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
+    sources = tuple(python(version) for version in ("3.13.5", "3.15.0b3"))
+    lock = tmp_path / "lock.toml"
+    lock.write_text(format_lock(replace(LOCK, sources=sources)))
+
+    def planned_by_command(*words: str) -> list[str]:
+        command = [str(tmp_path), "--arch", "x86_64", "--lock", str(lock), "--format", "json", *words]
+        result = CliRunner().invoke(plan_command, command, standalone_mode=False, catch_exceptions=False)
+        return [one["python"] for one in json.loads(result.stdout)["targets"]]
+
+    assert planned_by_command() == ["cp313"]
+    assert planned_by_command("--python", "3.15t") == ["cp315t"]
