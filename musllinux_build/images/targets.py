@@ -23,14 +23,10 @@ def chosen_targets(
     there = [(row.policy, row.arch) for row in lock.apks]
     unmade = {(row.policy, row.arch) for row in lock.apks if row.unmade}
     tags = [policy.platform_tag(arch) for policy, arch in there]
-    for words, known in (
-        (images, tags),
-        (policies, [policy.value for policy in known_policies()]),
-        (archs, [arch.value for arch in Arch]),
-    ):
+    for words, known in ((images, tags), (policies, _policies()), (archs, _archs())):
         for word in words:
             if word not in known:
-                raise UsageError(f"{word!r} is not known", resolution=near_miss(word, known))
+                raise _unknown(word, known)
     chosen = [
         (policy, arch)
         for (policy, arch), tag in zip(there, tags, strict=True)
@@ -42,3 +38,19 @@ def chosen_targets(
     if not chosen:
         raise UsageError("the lock has no packages for what is asked", resolution=f"It has {', '.join(tags)}.")
     return chosen
+
+
+def _policies() -> list[str]:
+    return [policy.value for policy in known_policies()]
+
+
+def _archs() -> list[str]:
+    return [arch.value for arch in Arch]
+
+
+def _unknown(word: str, known: Sequence[str]) -> UsageError:
+    """A name of another kind is no misspelling: the option for it is said."""
+    for kind, option, names in (("a policy", "--policy", _policies()), ("an architecture", "--arch", _archs())):
+        if word in names:
+            return UsageError(f"{word!r} is {kind}", resolution=f"Write {option} {word}.")
+    return UsageError(f"{word!r} is not known", resolution=near_miss(word, known))

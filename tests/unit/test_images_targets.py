@@ -46,3 +46,10 @@ def test_a_name_that_is_none() -> None:
 def test_names_and_options_that_leave_nothing() -> None:
     with pytest.raises(UsageError, match="no packages"):
         chosen_targets(LOCK, (), ("s390x",), ("musllinux_1_2_x86_64",))
+
+
+@pytest.mark.parametrize(("word", "option"), [("musllinux_1_2", "--policy"), ("s390x", "--arch")])
+def test_a_policy_or_an_architecture_is_no_image(word: str, option: str) -> None:
+    with pytest.raises(UsageError, match=f"'{word}' is an? (policy|architecture)$") as caught:
+        chosen_targets(LOCK, (), (), (word,))
+    assert caught.value.resolution == f"Write {option} {word}."
