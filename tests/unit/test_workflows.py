@@ -116,10 +116,49 @@ def test_the_package_index_is_not_named_by_its_host(path: Path) -> None:
     assert INDEX_HOST.search(path.read_text()) is None
 
 
+ACTION = ROOT / "action.yml"
+NOTHING = '{"targets": []}'
+PROJECT = '[project]\nname = "x"\nversion = "1"\n[tool.musllinux-build]\narchs = ["ppc64le", "armv7l"]\n'
 TOOL = """#!/bin/sh
-printf '%s\\n' "$@" >"$RUNNER_TEMP/arguments"
-echo the table
+case "$*" in
+"build --dry-run --json "*) if test -e plan; then cat plan; else exec {tool} "$@"; fi ;;
+"doctor "*) echo "$@" >>doctor; exit 3 ;;
+*) printf '%s\\n' "$@" >arguments; echo the table; exit {status} ;;
+esac
 """
+SUDO = """#!/bin/sh
+printf 'sudo ' >>doctor
+exec "$@"
+"""
+
+
+def run_action(directory: Path, inputs: Mapping[str, str], *, status: int = 0) -> int:
+    """The status of the Action's script, where builds end with ``status`` and no architecture can be executed."""
+    (directory / "bin").mkdir()
+    tool = shlex.join([sys.executable, "-m", "musllinux_build"])
+    for file, text in (("musllinux-build", TOOL.format(tool=tool, status=status)), ("sudo", SUDO)):
+        (directory / "bin" / file).write_text(text)
+        (directory / "bin" / file).chmod(0o755)
+    (directory / "bin" / "python").symlink_to(sys.executable)
+    (directory / "out").mkdir()
+    (directory / "out" / "a b.whl").touch()
+    (script,) = [one for one in blocks(ACTION.read_text(), "run") if " build " in one]
+    given = {"TOOL": ".", "SOURCE": ".", "OUTPUT": "out", "EMULATION": "true"}
+    places = {
+        "RUNNER_TEMP": ".",
+        "GITHUB_OUTPUT": "outputs",
+        "GITHUB_STEP_SUMMARY": "summary",
+        "PATH": f"{directory / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+    }
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", textwrap.dedent(script.partition("\n")[2])],
+        cwd=directory,
+        env={**given, **dict.fromkeys(("ARCH", "POLICY", "PYTHONS", "ARGS"), ""), **places, **inputs},
+        check=False,
+        stdout=subprocess.DEVNULL,
+    ).returncode
 
 
 @pytest.mark.parametrize(
@@ -127,8 +166,12 @@ echo the table
     [
         ({}, []),
         (
-            {"ARCH": " x86_64  aarch64", "PYTHONS": "3.13 *", "POLICY": "all"},
-            [*("--arch", "x86_64", "--arch", "aarch64"), *("--policy", "all"), *("--python", "3.13", "--python", "*")],
+            {"ARCH": " x86_64  aarch64\ns390x\n", "PYTHONS": "3.13 *", "POLICY": "musllinux_1_1\nmusllinux_1_2"},
+            [
+                *("--arch", "x86_64", "--arch", "aarch64", "--arch", "s390x"),
+                *("--policy", "musllinux_1_1", "--policy", "musllinux_1_2"),
+                *("--python", "3.13", "--python", "*"),
+            ],
         ),
         (
             {"ARGS": '--before-all "apk add yaml-dev; $(id)" -v'},
@@ -139,30 +182,48 @@ echo the table
 def test_the_action_builds_with_what_it_was_given(
     tmp_path: Path, inputs: Mapping[str, str], arguments: list[str]
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "musllinux-build").write_text(TOOL)
-    (tmp_path / "bin" / "musllinux-build").chmod(0o755)
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a b.whl").touch()
-    (script,) = [one for one in blocks((ROOT / "action.yml").read_text(), "run") if " build " in one]
-    given = {"TOOL": ".", "SOURCE": ".", "OUTPUT": "out"} | dict.fromkeys(("ARCH", "POLICY", "PYTHONS", "ARGS"), "")
-    places = {
-        "RUNNER_TEMP": ".",
-        "GITHUB_OUTPUT": "outputs",
-        "GITHUB_STEP_SUMMARY": "summary",
-        "PATH": os.environ["PATH"],
-    }
-    subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", textwrap.dedent(script.partition("\n")[2])],
-        cwd=tmp_path,
-        env={**given, **places, **inputs},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    (tmp_path / "plan").write_text(NOTHING)
+    assert run_action(tmp_path, inputs) == 0
     assert (tmp_path / "arguments").read_text().splitlines() == ["build", ".", "--output", "out", *arguments]
     assert (tmp_path / "outputs").read_text() == f'wheels-dir={tmp_path}/out\nwheels=["a b.whl"]\n'
     assert "the table" in (tmp_path / "summary").read_text()
+    assert not (tmp_path / "doctor").exists()
+
+
+def test_a_build_that_fails_leaves_its_table_and_fails_the_action(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text(NOTHING)
+    assert run_action(tmp_path, {}, status=4) == 4
+    assert "the table" in (tmp_path / "summary").read_text()
+    assert "a b.whl" in (tmp_path / "outputs").read_text()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "archs"),
+    [
+        ({}, "--arch ppc64le --arch armv7l"),
+        ({"ARCH": "s390x\ni686"}, "--arch s390x --arch i686"),
+        ({"MUSLLINUX_BUILD_ARCH": "aarch64"}, "--arch aarch64"),
+        ({"ARGS": "--only cp313-musllinux_1_2_s390x --test-command 'true'"}, "--arch s390x"),
+    ],
+)
+def test_the_action_prepares_the_runner_for_what_is_planned(
+    tmp_path: Path, inputs: Mapping[str, str], archs: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert run_action(tmp_path, inputs) == 0
+    assert (tmp_path / "doctor").read_text() == f"doctor {archs}\nsudo doctor --fix {archs}\n"
+
+
+def test_no_emulator_is_installed_where_that_is_not_wanted(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text('{"targets": [{"arch": "s390x"}, {"arch": "s390x"}]}')
+    assert run_action(tmp_path, {"EMULATION": "false"}) == 0
+    assert (tmp_path / "doctor").read_text() == "doctor --arch s390x\n"
+
+
+def test_what_cannot_be_planned_is_not_built(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert run_action(tmp_path, {"ARCH": "vax"}) == 2
+    assert not (tmp_path / "arguments").exists()
 
 
 def commands(text: str) -> Iterator[list[str]]:
