@@ -57,7 +57,7 @@ lint-workflows:
 # Popular published wheels for all architectures, audited: docs/survey.md, and docs/survey.html with charts.
 survey: $(VENV)/ready
 	mkdir -p build
-	COLUMNS=110 $(BUILD) survey $(SURVEYED) --json build/survey.json --html docs/survey.html > build/survey.txt || test $$? -eq 1
+	COLUMNS=110 $(BUILD) survey $(SURVEYED) --json-file build/survey.json --html docs/survey.html > build/survey.txt || test $$? -eq 1
 	{ sed '/^<!-- table -->$$/q' docs/survey.md; printf '\nMade on %s.\n\n```\n' "$$(date -u +%F)"; \
 	  cat build/survey.txt; printf '```\n'; } > build/survey.md
 	mv build/survey.md docs/survey.md

@@ -21,6 +21,7 @@ from musllinux_build.adapters.published import PYTHONS, PipIndex
 from musllinux_build.arch import Arch
 from musllinux_build.cli.audit import parse_policy_option
 from musllinux_build.cli.options import cache_directory, progress, verbosity_options
+from musllinux_build.cli.say import say_json
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.plaintext import plain_line
 from musllinux_build.python import PythonTag
@@ -42,18 +43,21 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--python", metavar="X.Y", help="Fetch wheels for this CPython (default: the newest that has some).")
 @click.option("--policy", metavar="POLICY", help="Fetch what a musl of this series takes, and measure against it.")
 @click.option("--whitelist", multiple=True, metavar="NAME", help="Trust every system to have this library (libz.so.1).")
-@click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the survey as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@click.option("--json-file", type=OUTPUT, metavar="FILE", help="Write the survey as JSON.")
 @click.option("--html", "html_file", type=OUTPUT, metavar="FILE", help="Write one self-contained HTML page.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Wheels at a time.")
 @verbosity_options
 @click.pass_context
-def survey(  # noqa: PLR0917 - click passes them by name
+def survey(
     ctx: click.Context,
+    *,
     asked: Sequence[str],
     archs: Sequence[str],
     python: str | None,
     policy: str | None,
     whitelist: Sequence[str],
+    as_json: bool,
     json_file: Path | None,
     html_file: Path | None,
     jobs: int,
@@ -65,6 +69,7 @@ def survey(  # noqa: PLR0917 - click passes them by name
     The exit status is 0 when all conform and 1 when one does not; a wheel that cannot be fetched or read is a row,
     and decides the status only when no wheel breaks its tag.
     """
+    refuse_wheels(("--json-file", json_file), ("--html", html_file))
     chosen, tasks = parse_policy_option(policy), plan_tasks(asked, parse_archs(archs))
     lines = progress(verbose, quiet)
     cache = cache_directory() / "survey"
@@ -74,10 +79,27 @@ def survey(  # noqa: PLR0917 - click passes them by name
         one = functools.partial(survey_task, index=index, policy=chosen, whitelist=frozenset(whitelist))
         rows = collect(tasks, one, jobs=jobs, tell=functools.partial(tell, lines, len(tasks)))
     found = Survey(rows=rows, date=survey_date(), tool=f"musllinux-build {__version__}")
-    show(found)
+    if as_json:
+        say_json(survey_json(found))
+    else:
+        show(found)
     write(json_file, lambda: json.dumps(survey_json(found), indent=2) + "\n", lines)
     write(html_file, lambda: survey_page(found), lines)
     ctx.exit(found.exit_code)
+
+
+def refuse_wheels(*outputs: tuple[str, Path | None]) -> None:
+    """Keep options from taking the first of ``wheelhouse/*.whl`` as the file to write.
+
+    Raises:
+        UsageError: an output has the name of a wheel.
+    """
+    for option, path in outputs:
+        if path is not None and path.suffix.lower() == ".whl":
+            raise UsageError(
+                f"{option} would write over a wheel: {path}",
+                resolution=f"Name the file to write after {option}, and then the wheels.",
+            )
 
 
 def tell(lines: ConsoleProgress, total: int, done: int, row: Row) -> None:

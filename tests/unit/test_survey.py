@@ -55,7 +55,7 @@ def test_paths_are_audited_and_told(tmp_path: Path) -> None:
     broken.write_bytes(b"no zip")
     pure = put_wheel(tmp_path, {"pure.py": b""}, distribution="pure", tag="py3-none-any")
     out = tmp_path / "out.json"
-    result = invoke(tmp_path, good(tmp_path), bad(tmp_path), broken, pure, "--json", out)
+    result = invoke(tmp_path, good(tmp_path), bad(tmp_path), broken, pure, "--json-file", out)
     assert result.exit_code == 1
     assert "1 of 2 wheels of 2 projects keep the promise" in result.stdout
     assert "symbol-too-new: statx in" in result.stdout
@@ -82,9 +82,34 @@ def test_the_exit_status_is_that_of_the_worst(tmp_path: Path) -> None:
     assert invoke(tmp_path, pure).exit_code == 7
 
 
+def test_json_is_printed_instead_of_the_table(tmp_path: Path) -> None:
+    result = invoke(tmp_path, "--json", good(tmp_path), bad(tmp_path))
+    document = json.loads(result.stdout)
+    Draft202012Validator(SCHEMA).validate(document)
+    assert [row["outcome"] for row in document["rows"]] == ["conforms", "breaks"]
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("option", ["--json-file", "--html"])
+def test_no_wheel_is_taken_for_the_file_to_write(tmp_path: Path, option: str) -> None:
+    wheels = good(tmp_path), bad(tmp_path)
+    before = [path.read_bytes() for path in wheels]
+    result = invoke(tmp_path, option, *wheels)
+    assert isinstance(result.exception, UsageError)
+    assert wheels[0].name in result.exception.brief
+    assert [path.read_bytes() for path in wheels] == before
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["none.whl"], ["--arch", "x86"], ["numpy>=2"], ["-q", "numpy", "--python", "new"], ["a/b"], ["--json", "/", "G"]],
+    [
+        ["none.whl"],
+        ["--arch", "x86"],
+        ["numpy>=2"],
+        ["-q", "numpy", "--python", "new"],
+        ["a/b"],
+        ["--json-file", "/", "G"],
+    ],
 )
 def test_what_is_typed_wrong_stops_before_anything_is_fetched(tmp_path: Path, arguments: list[str]) -> None:
     path = good(tmp_path)
