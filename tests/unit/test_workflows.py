@@ -220,6 +220,12 @@ def test_no_emulator_is_installed_where_that_is_not_wanted(tmp_path: Path) -> No
     assert (tmp_path / "doctor").read_text() == "doctor --arch s390x\n"
 
 
+def test_arguments_with_a_quote_too_few_are_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text(NOTHING)
+    assert run_action(tmp_path, {"ARGS": "--before-all 'apk add yaml-dev"}) == 1
+    assert not (tmp_path / "arguments").exists()
+
+
 def test_what_cannot_be_planned_is_not_built(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     assert run_action(tmp_path, {"ARCH": "vax"}) == 2
