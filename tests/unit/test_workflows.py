@@ -252,6 +252,22 @@ def test_every_command_and_option_is_one_of_the_tool(path: Path) -> None:
         known_options(main, words)
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_examples_install_the_test_runner_that_they_call(path: Path) -> None:
+    for words in commands(path.read_text()):
+        options = dict(itertools.pairwise(words))
+        if options.get("--test-command", "").startswith("pytest "):
+            assert options.get("--test-requires") == "pytest", words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_pages_that_name_a_release_say_so_while_there_is_none(path: Path) -> None:
+    text = path.read_text()
+    released = re.search(r"^## \[\d", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE) is not None
+    if re.search(r"musllinux-build(?:==|@v)\d", text):
+        assert ("install from a clone (`pip install .`)" in text.partition("\n## ")[0]) is not released
+
+
 def test_the_workflows_use_these() -> None:
     found = {" ".join(words[:2]) for path in [*WORKFLOWS, *ACTIONS] for words in commands(path.read_text())}
     assert {"images build", "images verify", "images publish", "images join", "images lock", "doctor --fix"} <= found
