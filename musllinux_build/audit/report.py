@@ -137,9 +137,11 @@ def finding_lines(finding: Finding, *, width: int = 80) -> Iterator[str]:
 
 
 def _floor_lines(verdict: Verdict, width: int, *, verbose: bool) -> Iterator[str]:
-    """``needs musl 1.2.3: qsort_r in libzstd.so, first in Alpine 3.16``."""
+    """``needs musl 1.2.3: qsort_r in libzstd.so, first in Alpine 3.16``; nothing of a wheel that no musl loads."""
     if not verdict.reasons:
-        yield f"  needs musl {verdict.floor} or older: nothing in it is newer"
+        if verdict.conforms:
+            told = f"its symbols and relocations are in every recorded musl ({verdict.floor} and later)"
+            yield from _wrapped(told, width, "  ")
         return
     reasons = [reason for reason in verdict.reasons if verbose or reason.version == verdict.floor]
     for reason in reasons if verbose else reasons[:SHOWN_REASONS]:

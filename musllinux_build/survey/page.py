@@ -168,7 +168,7 @@ def _why(row: Row, verdict: Verdict) -> Iterator[str]:
     if strongest:
         causes = _cut([f"{reason.cause} in {reason.file}" for reason in strongest], 3)
         yield f"<p>Loads on musl {verdict.floor} and later, because of {text(causes)}.</p>"
-    else:
+    elif verdict.conforms:
         yield f"<p>Loads on musl {verdict.floor} and later, and perhaps on older ones.</p>"
     for severity in Severity:
         for why in reasons(verdict, severity):

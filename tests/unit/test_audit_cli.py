@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from musllinux_build.adapters.sysroot import DirectorySysroot
+from musllinux_build.arch import Arch
 from musllinux_build.audit.catalogue import RULES
 from musllinux_build.cli.audit import audit
 from musllinux_build.errors import UsageError, WheelError
@@ -26,6 +27,25 @@ def test_show_says_yes_and_no(tmp_path: Path) -> None:
     assert "statx" in no.output
     assert max(map(len, no.output.splitlines())) <= 80
     assert CliRunner().invoke(audit, ["show", str(bad), "--floor", "1.2.5"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arch", "parts"),
+    [
+        (Arch.X86_64, {"needed": ["libc.so.6"], "versions": {"libc.so.6": ["GLIBC_2.17"]}}),
+        (Arch.AARCH64, {}),
+    ],
+)
+def test_no_musl_is_named_for_what_is_for_none_or_another_machine(
+    tmp_path: Path, arch: Arch, parts: dict[str, object]
+) -> None:
+    good = put_wheel(tmp_path, {module_name(): extension()}, distribution="good")
+    told = " ".join(CliRunner().invoke(audit, ["show", str(good)]).output.split())
+    assert "its symbols and relocations are in every recorded musl (1.1.16 and later)" in told
+    bad = put_wheel(tmp_path, {module_name(): extension(arch, **parts)}, distribution="bad")
+    refused = CliRunner().invoke(audit, ["show", str(bad)])
+    assert refused.exit_code == 1
+    assert "recorded musl" not in " ".join(refused.output.split())
 
 
 def test_show_as_json(tmp_path: Path) -> None:

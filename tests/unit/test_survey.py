@@ -366,6 +366,16 @@ def test_the_page_needs_nothing_else_and_allows_only_its_own_script(tmp_path: Pa
     assert "no wheels" in page
 
 
+def test_the_page_says_of_a_refused_wheel_on_no_musl_that_it_loads(tmp_path: Path) -> None:
+    other = put_wheel(tmp_path, {module_name(): extension(Arch.AARCH64)}, distribution="other", tag=TAG)
+    refused, fine = (
+        survey_page(survey_of(survey_task(plan_tasks([str(path)], ())[0], Shelf({}), None)))
+        for path in (other, good(tmp_path))
+    )
+    assert "Loads on musl 1.1.16 and later" in fine
+    assert "Loads on musl" not in refused
+
+
 @pytest.mark.parametrize(
     ("part", "whole", "told"), [(0, 0, "0%"), (1, 3, "33%"), (1, 999, "1%"), (998, 999, "99%"), (9, 9, "100%")]
 )
