@@ -107,6 +107,11 @@ carries before a release of musl has it, and the rules of the catalogue that are
 or about what musl's loader does not check (`may_load` in `musllinux_build/audit/catalogue.py`).
 
 """
+REPAIRED_TWICE = """
+A repaired wheel keeps its name. In the rows of all wheels and of an architecture it is one subject with the published
+wheel, and an object under the same path in both is one object, so the subjects and objects of the rows above do not
+add up to those of "all"; the cells do.
+"""
 LEGEND = """\
 Each field: ✓ we call it fine and all of it loads; ✗ we refuse it and something does not load; (✗) we refuse it by the
 closed list and it loads. After the mark, the rules that refuse.
@@ -144,6 +149,8 @@ def _counts(results: Results) -> str:
         "\nA cell is one object, or one wheel as a whole, on one release of Alpine. Objects are opened alone, too: a "
         "library that finds what it needs by the search path of its user alone fails then, and is refused.\n"
     )
+    if results.repaired:
+        lines.append(REPAIRED_TWICE)
     called = sum(cell.outcome.number == CALLED_PYTHON and bool(cell.object) for cell in results.cells)
     lines.append(
         f"\nLoaded until a constructor called the interpreter, which was not there: {called} of these cells.\n"

@@ -108,6 +108,15 @@ def test_the_document_counts_and_names_disagreements() -> None:
     assert rows(results.cells).count('"loads"') == len(results.cells)
 
 
+def test_what_was_repaired_is_one_subject_and_object_with_what_was_published() -> None:
+    results = Results(published=[cell(DIED, ("relr", "DT_RELR"))], repaired=[cell(LOADED)])
+    text = document(results)
+    assert "| the same, repaired | 1 | 1 | 1 |" in text
+    assert "| all | 1 | 1 | 2 |" in text
+    assert "A repaired wheel keeps its name." in text
+    assert "A repaired wheel keeps its name." not in document(Results(published=results.published))
+
+
 def test_the_list_is_pinned_and_wide() -> None:
     wheels = read_list()
     assert len({wheel.filename for wheel in wheels}) == len(wheels) >= 40
