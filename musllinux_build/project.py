@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from musllinux_build.errors import NotAProjectError, UsageError
+from musllinux_build.gitconfig import shared_config
 from musllinux_build.tarstream import CHUNK, Content, directory_entry, file_entry, tar_stream
 
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg")
@@ -30,8 +31,7 @@ _NOT_A_PROJECT = "Name a directory with a pyproject.toml, setup.py or setup.cfg,
 _DAMAGED = (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error)
 # What of a linked work tree's .git is its own (gitrepository-layout(5)).
 _PRIVATE = ("HEAD", "index")
-# core.worktree and core.bare: true only where the repository lies.
-_PLACE = re.compile(rb"(?mi)^[ \t]*(?:worktree|bare)[ \t]*=.*\n?")
+_CONFIG = re.compile(r"\.git/(?:(modules)/.+/)?config(?:\.worktree)?")
 
 ListFiles = Callable[[Path], Sequence[str] | None]
 """The files below a directory that its version control does not ignore, relative; None without version control."""
@@ -172,7 +172,13 @@ def _opened_sdist(path: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, "r:*") as archive:
             yield archive
     except _DAMAGED as error:
-        raise NotAProjectError(f"{path} is not an sdist: {error}", resolution=_NOT_A_PROJECT) from None
+        if path.suffix == ".whl":
+            resolution = "This is a wheel: musllinux-build audit show says whether it loads, audit repair mends it."
+        elif path.suffix == ".zip":
+            resolution = "An sdist is a .tar.gz (PEP 625)."
+        else:
+            resolution = _NOT_A_PROJECT
+        raise NotAProjectError(f"{path} is not an sdist", details=str(error), resolution=resolution) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +350,8 @@ def _git_items(root: Path) -> Iterator[tuple[str, Path]]:
         here = Path(directory)
         if here == common:
             folders[:] = [name for name in folders if name != "worktrees"]
-        folders.sort()
+        # Programs of this machine's, which nothing in a container should start.
+        folders[:] = sorted(name for name in folders if name != "hooks" or not (here / "objects").is_dir())
         for name in (*folders, *sorted(files)):
             inside = (here / name).relative_to(common).as_posix()
             if inside not in _PRIVATE:
@@ -366,8 +373,8 @@ def _directory_entries(items: Iterable[tuple[str, Path]]) -> Iterator[tuple[tarf
         elif stat.S_ISDIR(status.st_mode):
             entry.type = tarfile.DIRTYPE
             yield entry, b""
-        elif name == ".git/config":
-            data = _PLACE.sub(b"", path.read_bytes())
+        elif found := _CONFIG.fullmatch(name):
+            data = shared_config(path.read_bytes(), submodule=bool(found[1]))
             entry.size = len(data)
             yield entry, data
         elif stat.S_ISREG(status.st_mode):
