@@ -7,7 +7,9 @@ import importlib
 import os
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
@@ -32,7 +34,48 @@ ENGINE_MODULES = frozenset({"docker", "requests"})
 """What an image's own copy of the tool may lack."""
 
 
-class DefaultGroup(click.Group):
+CLOSED_PIPE = 141
+"""128 + SIGPIPE: the status a shell gives a program that ended because nobody reads its output."""
+
+
+class OutputClosedError(Exception):
+    """Whoever read our output has seen enough."""
+
+
+@contextmanager
+def _closed_output_told() -> Iterator[None]:
+    """Tell of a closed pipe before click and rich end the process with 1, which is a verdict of the audit.
+
+    Raises:
+        OutputClosedError: standard output or standard error has no reader any more.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
+    except SystemExit as stop:  # how rich's Console.on_broken_pipe ends
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise OutputClosedError from stop
+        raise
+
+
+class PipedGroup(click.Group):
+    """A group that says when its output has no reader, while options are parsed (``--help``) and later."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click's."""
+        with _closed_output_told():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with _closed_output_told():
+            return super().invoke(ctx)
+
+
+class DefaultGroup(PipedGroup):
     """A group whose first argument may be a SOURCE: ``musllinux-build .`` is ``musllinux-build build .``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -77,6 +120,13 @@ def main() -> None:
 def run() -> None:
     """The program; exits with the code of docs/exit-codes.md."""
     try:
+        _run()
+    except (OutputClosedError, BrokenPipeError):  # the command's output, or what is said of its failure
+        _end_unread()
+
+
+def _run() -> NoReturn:
+    try:
         status = main.main(prog_name="musllinux-build", standalone_mode=False)
         sys.stdout.flush()
     except MusllinuxBuildError as error:
@@ -88,12 +138,22 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("error: interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has seen enough
-        sys.exit(141)
+    except (OutputClosedError, BrokenPipeError):
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence
         _end_unexpectedly(error)
     leave(status if isinstance(status, int) else 0)
+
+
+def _end_unread() -> NoReturn:
+    """End as SIGPIPE ends a program; what waits in a buffer goes nowhere, or the last flush would fail, too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    leave(CLOSED_PIPE)
 
 
 def _end_unexpectedly(error: Exception) -> NoReturn:
