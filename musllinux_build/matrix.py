@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -76,6 +77,7 @@ class Job:
         fields: dict[str, object] = {
             "id": self.id,
             "arch": _words(target.arch.value for target in self.targets),
+            "platform": _words(target.arch.oci_platform for target in self.targets),
             "policy": _words(target.policy.value for target in self.targets),
             "python": _words(str(target.python) for target in self.targets),
             "image": " ".join(self.images),
@@ -171,6 +173,24 @@ def gitlab_pipeline(jobs: Sequence[Job], template: str) -> Mapping[str, object]:
     """
     planned = {job.id: {"extends": TEMPLATE, "tags": [job.machine.label], "variables": _variables(job)} for job in jobs}
     return {"include": [{"local": template}], **planned}
+
+
+def gitlab_warnings(jobs: Sequence[Job]) -> Iterator[str]:
+    """What keeps jobs from running in their images, as they do where the template has no engine."""
+    several = [job.id for job in jobs if len(job.images) > 1]
+    if several:
+        yield (
+            f"a job on GitLab runs in one image, and these are for several: {', '.join(several)};"
+            " plan with --group-by arch+policy and without --max-jobs, or give the template an engine"
+        )
+    counts = Counter((job.targets[0].arch, job.machine) for job in jobs if job.emulated and len(job.images) == 1)
+    for (arch, machine), count in counts.items():
+        verb = "may not" if (arch, machine.arch) == (Arch.ARMV7L, Arch.AARCH64) else "do not"
+        yield (
+            f"{arch.value}: {count} {'job goes' if count == 1 else 'jobs go'} to runners tagged {machine.label}, which"
+            f" {verb} execute it; name runners that do, by themselves or with an emulator (binfmt):"
+            f" --runner {arch.value}=TAG"
+        )
 
 
 def _variables(job: Job) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from musllinux_build.arch import Arch
-from musllinux_build.cli.options import option
+from musllinux_build.cli.options import option, progress
 from musllinux_build.cli.say import say, say_json
 from musllinux_build.cli.selection import gather, part_of, recorded_times, selection_options, times_file
 from musllinux_build.errors import UsageError
@@ -26,6 +26,7 @@ from musllinux_build.matrix import (
     Machine,
     github_matrix,
     gitlab_pipeline,
+    gitlab_warnings,
     plan_jobs,
 )
 from musllinux_build.parts import Part
@@ -80,6 +81,8 @@ def plan_command(**given: Any) -> int:
     elif form == "json":
         say_json(_document(part, jobs))
     elif form == "gitlab" and jobs:
+        for sentence in gitlab_warnings(jobs):
+            progress(0, 0).warn(sentence)
         say_json(gitlab_pipeline(jobs, given["template"]))
     elif form == "github" and jobs:
         # In one line, as GITHUB_OUTPUT takes it.

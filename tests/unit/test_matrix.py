@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def test_a_job_for_each_wheel() -> None:
     assert jobs(Grouping.JOB, times={"cp311-musllinux_1_2_aarch64": 12.34})[2].to_json() == {
         "id": "cp311-musllinux_1_2_aarch64",
         "arch": "aarch64",
+        "platform": "linux/arm64",
         "policy": "musllinux_1_2",
         "python": "cp311",
         "image": "r.example/x/musllinux_1_2_aarch64",
@@ -112,6 +114,7 @@ def test_gitlab_jobs_extend_the_users_own() -> None:
         "variables": {
             "WHEEL_ID": "s390x",
             "WHEEL_ARCH": "s390x",
+            "WHEEL_PLATFORM": "linux/s390x",
             "WHEEL_POLICY": "musllinux_1_2",
             "WHEEL_PYTHON": "cp311 cp313",
             "WHEEL_IMAGE": "r.example/x/musllinux_1_2_s390x",
@@ -220,6 +223,47 @@ def test_the_child_pipeline_includes_the_template(project: Path) -> None:
     assert list(made) == ["include", "musllinux_1_2_x86_64", "musllinux_1_2_aarch64"]
     assert made["include"] == [{"local": ".gitlab/wheels.yml"}]
     assert made["musllinux_1_2_aarch64"]["tags"] == ["saas-linux-small-arm64"]
+
+
+def warnings_of(project: Path, *words: str) -> list[str]:
+    """What the plan for GitLab says besides; each starts with a mark."""
+    said = CliRunner().invoke(plan_command, [str(project), "--format", "gitlab", *words], catch_exceptions=False).stderr
+    return [line.removeprefix("! ") for line in said.splitlines()]
+
+
+ALL = ("--arch", "all", "--python", "3.13", "--python", "3.11")
+
+
+def test_runners_that_cannot_execute_an_image_are_warned_of_once_for_each_architecture(project: Path) -> None:
+    unable = (
+        "{}: 2 jobs go to runners tagged saas-linux-small-{}, which {} execute it; name runners that do, by themselves"
+        " or with an emulator (binfmt): --runner {}=TAG"
+    )
+    assert warnings_of(project, *ALL) == [
+        unable.format("ppc64le", "amd64", "do not", "ppc64le"),
+        unable.format("s390x", "amd64", "do not", "s390x"),
+        unable.format("armv7l", "arm64", "may not", "armv7l"),
+    ]
+    named = [word for arch in ("ppc64le", "s390x", "armv7l") for word in ("--runner", f"{arch}=own")]
+    assert warnings_of(project, *ALL, *named) == []
+    (warning,) = warnings_of(project, "--only", "cp313-musllinux_1_2_s390x")
+    assert warning.startswith("s390x: 1 job goes to runners tagged saas-linux-small-amd64,")
+
+
+def test_a_job_of_several_images_is_warned_of_on_gitlab(project: Path) -> None:
+    (warning,) = warnings_of(project, *ALL, "--max-jobs", "1")
+    assert warning == (
+        "a job on GitLab runs in one image, and these are for several: part-1-of-1; plan with --group-by arch+policy"
+        " and without --max-jobs, or give the template an engine"
+    )
+
+
+def test_the_platform_of_an_image_is_what_engines_call_it(project: Path) -> None:
+    made = json.loads(run_plan(project, "--arch", "i686", "--format", "gitlab", "--group-by", "arch+policy"))
+    variables = made["musllinux_1_2_i686"]["variables"]
+    assert variables["WHEEL_PLATFORM"] == "linux/386"
+    page = (Path(__file__).parents[2] / "docs" / "matrices.md").read_text()
+    assert {"WHEEL_IMAGE", "WHEEL_PLATFORM"} <= set(re.findall(r"\$(WHEEL_\w+)", page)) <= set(variables)
 
 
 def test_a_dry_run_of_a_shard_prints_its_part(project: Path) -> None:
