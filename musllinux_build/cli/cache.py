@@ -22,6 +22,8 @@ from musllinux_build.report import human_size
 
 SCHEMA = 1
 HEADINGS = ("kind", "", "count", "size", "where")
+LEFT_OUT = "images and volumes are left out"
+KINDS = ", ".join(kind.value for kind in Kind)
 
 
 @click.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +38,7 @@ def cache_command() -> None:
 def show_command(**given: Any) -> int:
     """Say what is kept, how much of it, and where."""
     lines, cache = progress(given["verbose"], given["quiet"]), cache_directory()
-    engine = _engine(lines)
+    engine = find_engine(lines, LEFT_OUT)
     found = holdings(engine, cache)
     if given["as_json"]:
         say_json(
@@ -54,24 +56,29 @@ def show_command(**given: Any) -> int:
     return 0
 
 
-@cache_command.command("clean")
+@cache_command.command(
+    "clean",
+    short_help="Remove what is kept: of each KIND, or beyond the limits.",
+    help=f"""Remove all that is kept of each KIND.
+
+    Without one, what is beyond the limits is removed, as every build does at its end.
+
+    Kinds: {KINDS}. Images that wheels are built in, and their bases, are none of them.
+    """,
+)
 @click.argument("kinds", nargs=-1, type=click.Choice([kind.value for kind in Kind]), metavar="[KIND]...")
 @click.option("--all", "everything", is_flag=True, help="All kinds.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @cache_limit_option
 @verbosity_options
 def clean_command(**given: Any) -> int:
-    """Remove all that is kept of each KIND; without one, what is beyond the limits, as every build does at its end.
-
-    Kinds: wheels, downloads, logs, times, survey, before-all, stock, toolchain, probe. Images that wheels are built in,
-    and their bases, are none of them.
-    """
+    """Remove what is kept: all of some kinds, or what is beyond the limits."""
     if given["kinds"] and given["everything"]:
         raise UsageError("--all already names every KIND; leave the others out")
     lines, cache, dry_run = progress(given["verbose"], given["quiet"]), cache_directory(), given["dry_run"]
     kinds = list(Kind) if given["everything"] else [Kind(word) for word in dict.fromkeys(given["kinds"])]
     with signals_as_errors():
-        cleaning = Cleaning(engine=_engine(lines), cache=cache, lines=lines, dry_run=dry_run)
+        cleaning = Cleaning(engine=find_engine(lines, LEFT_OUT), cache=cache, lines=lines, dry_run=dry_run)
         done = [item for kind in kinds for item in cleaning.clear(kind)]
         if not kinds:
             done = list(cleaning.limit(given["cache_limit"]))
@@ -80,14 +87,14 @@ def clean_command(**given: Any) -> int:
     return 0
 
 
-def _engine(lines: Progress) -> Engine | None:
-    """The engine; None, and said so, where there is none."""
+def find_engine(lines: Progress, without: str) -> Engine | None:
+    """The engine; None where there is none, and ``without`` says what that means."""
     try:
         from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - an image's copy may lack its SDK
 
         return connect()
     except (EngineError, ModuleNotFoundError) as error:
-        lines.warn(f"images and volumes are left out: {error}")
+        lines.warn(f"{without}: {error}")
         return None
 
 

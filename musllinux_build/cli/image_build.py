@@ -30,7 +30,7 @@ from musllinux_build.images.targets import chosen_targets
 from musllinux_build.images.works import STAGE_LABEL, Made, Order
 
 
-@click.command("build")
+@click.command("build", short_help="Build images from the lock.")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @option("--policy", multiple=True, help="musllinux_1_2 (default: all that the lock has). Repeatable.")
 @option("--arch", multiple=True, help="x86_64, aarch64 ... (default: all that the lock has packages for). Repeatable.")
@@ -77,7 +77,7 @@ def build_command(**given: Any) -> int:
     return 0
 
 
-@click.command("clean")
+@click.command("clean", short_help="Remove the stages that no build needs any more.")
 @click.option("--all", "everything", is_flag=True, help="Also the stages that the next build would use.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @supply_options

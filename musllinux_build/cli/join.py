@@ -20,7 +20,7 @@ from musllinux_build.images.publish import default_tags, publish
 from musllinux_build.images.reference import DEFAULT_REGISTRY
 
 
-@click.command("join")
+@click.command("join", short_help="Make the indexes of what several machines pushed.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @option("--registry", multiple=True, help=f"Where the images are: {DEFAULT_REGISTRY} by default. Repeatable.")
 @option("--tag", multiple=True, help="Tags (default: the date, as 2026.11.22-1, and latest). Repeatable.")

@@ -27,7 +27,7 @@ from musllinux_build.ports import Progress
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command("mirror")
+@click.command("mirror", short_help="Fill an offline directory.")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @option("--policy", multiple=True, help="Only this policy. Repeatable.")
 @option("--arch", multiple=True, help="Only this architecture. Repeatable.")

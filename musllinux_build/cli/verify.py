@@ -25,7 +25,7 @@ T = TypeVar("T", Policy, Arch)
 MARKS = {Status.PASS: ("pass", "green"), Status.FAIL: ("FAIL", "red"), Status.ABSENT: ("absent", "yellow")}
 
 
-@click.command("verify")
+@click.command("verify", short_help="Hold any image to what clients rely on.")
 @click.argument("ref", metavar="IMAGE")
 @option("--policy", help="What it is held to (default: what the image says of itself).")
 @option("--arch", help="Its architecture (default: what the image says of itself).")

@@ -235,3 +235,9 @@ def test_rows_of_every_kind_have_one_shape() -> None:
         "count": 1,
         "bytes": None,
     }
+
+
+def test_the_help_names_every_kind_and_ends_its_sentences(tmp_path: Path) -> None:
+    text = " ".join(run(tmp_path, "clean", "--help").output.split())
+    assert f"Kinds: {', '.join(kind.value for kind in Kind)}." in text
+    assert "..." not in run(tmp_path, "--help").output.partition("Commands:")[2]
