@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from musllinux_build.arch import Arch
+from musllinux_build.cli.cache import find_engine
 from musllinux_build.cli.image_build import build_command, clean_command
 from musllinux_build.cli.join import join_command
 from musllinux_build.cli.mirror import mirror_command, mirror_keys, package_reader
 from musllinux_build.cli.online import measured_online
-from musllinux_build.cli.options import option, supply_options
+from musllinux_build.cli.options import option, progress, supply_options, verbosity_options
 from musllinux_build.cli.publish import publish_command
-from musllinux_build.cli.say import write_text
+from musllinux_build.cli.say import say, say_json, write_text
 from musllinux_build.cli.verify import verify_command
-from musllinux_build.errors import EngineError, ImageError, UsageError
+from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.absent import read_absent
 from musllinux_build.images.bases import file_sha256
-from musllinux_build.images.lock import BaseRow, Lock, format_lock
-from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex, unmeasured
+from musllinux_build.images.lock import MEASURE, BaseRow, Lock, format_lock
+from musllinux_build.images.measure import Holdings, MeasuredFile, measure, parse_apkindex, unmeasured_rows
 from musllinux_build.images.mirror import Root, measure_closures, read_root
 from musllinux_build.images.package import LOCK_LABEL
 from musllinux_build.images.recipe import apk_branch, lock_digest
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
-from musllinux_build.images.supplies import Supplies, read_lock
+from musllinux_build.images.supplies import Supplies
 from musllinux_build.policy import Policy
 from musllinux_build.ports import PYTHONS_LABEL, Engine
 from musllinux_build.shipped import shipped
+
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+SCHEMA = 1
+SUPPLIES = ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")
+FEW = 30
+"""So many rows that are not wholly measured are listed without being asked for."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,59 +58,74 @@ images.add_command(join_command)
 @option("--registry", default=DEFAULT_REGISTRY, show_default=True, help="What the images are called after.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @supply_options
+@verbosity_options
 def list_command(**given: Any) -> int:
     """Say which images the lock describes, and which of them are built."""
-    from musllinux_build.adapters.docker_sdk import connect  # noqa: PLC0415 - not needed for the lock
-
-    chosen = {name: given[name] for name in ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")}
-    supplies = Supplies.chosen(**chosen)
-    try:
-        engine: Engine | None = connect()
-    except EngineError:
-        engine = None
-    rows = [
-        _listed(engine, given["registry"], target, supplies.lock)
-        for target in ((row.policy, row.arch) for row in supplies.lock.apks)
-    ]
+    lock = Supplies.chosen(**{name: given[name] for name in SUPPLIES}).lock
+    engine = find_engine(progress(given["verbose"], given["quiet"]), "it is not known which images are built")
+    rows = [listed(engine, given["registry"], (row.policy, row.arch), lock) for row in lock.apks]
     if given["as_json"]:
-        click.echo(json.dumps(rows, indent=2))
+        say_json({"version": SCHEMA, "engine": engine is not None, "images": rows})
         return 0
     for row in rows:
-        state = "not built" if not row["built"] else "built" if row["current"] else "built from another lock"
-        click.echo(f"{row['image']:56} musl {row['musl']:12} {state} {row['pythons']}".rstrip())
+        say(f"{row['image']:56} musl {row['musl']:12} {state(row)} {row['pythons'] or ''}".rstrip())
     return 0
 
 
-def _listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], lock: Lock) -> dict[str, Any]:
-    """One image of the lock, as the list shows it."""
+def listed(engine: Engine | None, registry: str, target: tuple[Policy, Arch], lock: Lock) -> dict[str, Any]:
+    """One image of the lock; what only the engine knows is None without one."""
     policy, arch = target
     reference = image_reference(registry, policy, arch)
+    known = engine is not None
     info = engine.image(reference) if engine is not None else None
+    labels = info.labels if info is not None else {}
     return {
         "image": reference,
         "policy": policy.value,
         "arch": arch.value,
         "musl": policy.row.musl_package,
         "alpine": policy.row.base,
-        "pythons": info.labels.get(PYTHONS_LABEL, "") if info else "",
-        "built": info.id if info else None,
-        "current": info is not None and info.labels.get(LOCK_LABEL) == lock_digest(lock),
+        "pythons": labels.get(PYTHONS_LABEL, "") if known else None,
+        "built": info.id if info is not None else None,
+        "current": labels.get(LOCK_LABEL) == lock_digest(lock) if known else None,
     }
 
 
-@images.command("lock")
-@click.option("--check", is_flag=True, help="Read the lock and say what nobody has measured yet.")
-@click.option("--update", is_flag=True, help="Measure and write the lock to --lock.")
-@click.option("--lock", "path", type=click.Path(dir_okay=False, path_type=Path), help="The file (default: shipped).")
-@click.option("--base-archives", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--sources", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--apk-mirror", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def state(row: Mapping[str, Any]) -> str:
+    """What became of an image of the list, in words."""
+    if row["current"] is None:
+        return "unknown"
+    if row["built"] is None:
+        return "not built"
+    return "built" if row["current"] else "built from another lock"
+
+
+@images.command("lock", short_help="Check the lock, or measure it again.")
+@click.option("--check", is_flag=True, help="Read the lock, and say how many of its values nobody has measured.")
+@click.option("--update", is_flag=True, help="Measure, and write the lock to --lock.")
+@option(
+    "--lock",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file that --check reads (default: the shipped one) and --update writes.",
+)
+@option("--offline", type=DIRECTORY, help="A directory with all of the three below; no registry is asked.")
+@option("--base-archives", type=DIRECTORY, help="--update: measure the archives of bases in this directory.")
+@option(
+    "--source-mirror",
+    "--sources",
+    "source_mirror",
+    type=DIRECTORY,
+    help="--update: measure the source tarballs in this directory.",
+)
+@option("--apk-mirror", metavar="DIR", help="--update: take the versions of Alpine packages from here.")
 @option(
     "--absent",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML table [absent]: packages that the mirror may lack, and why.",
 )
-def lock_command(**given: Any) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="--check: list what nobody has measured.")
+@click.pass_context
+def lock_command(ctx: click.Context, /, **given: Any) -> int:
     """Check the lock, measure it again where registries and Alpine's mirror are, or make one for other supplies.
 
     --update without a directory asks them for digests of bases and versions of packages; with directories it makes a
@@ -111,21 +133,48 @@ def lock_command(**given: Any) -> int:
     """
     if given["check"] == given["update"]:
         raise UsageError("one of --check and --update is wanted")
-    product = shipped("dockerfiles") / "lock.toml"
     if given["check"]:
-        click.echo(f"valid; {unmeasured(read_lock(given['path'] or product))} value(s) unmeasured")
+        check_lock(Supplies.chosen(offline=given["offline"], lock=given["lock"]).lock, verbose=given["verbose"])
         return 0
-    if given["path"] is None:
-        raise UsageError("--update writes a file", resolution="Name it with --lock.")
-    if all(given[name] is None for name in ("base_archives", "sources", "apk_mirror")):
-        write_text(given["path"], measured_online(product))
-        return 0
-    shipped_lock = read_lock(product)
-    lock = measure(shipped_lock, read_holdings(shipped_lock, given))
-    if given["apk_mirror"] is not None and given["base_archives"] is not None:
-        lock = _with_closures(lock, given["apk_mirror"], given["base_archives"])
-    write_text(given["path"], format_lock(lock))
+    # The variable says what is read; what is overwritten is named on the command line.
+    if ctx.get_parameter_source("lock") is not ParameterSource.COMMANDLINE:
+        raise UsageError("--update writes a file", resolution=f"Name it: {MEASURE}")
+    write_text(given["lock"], updated_lock(given))
     return 0
+
+
+def check_lock(lock: Lock, *, verbose: bool) -> None:
+    """Say how many values of a lock nobody has measured; and of which rows, when they are few or it is ``verbose``."""
+    rows = unmeasured_rows(lock)
+    shown = verbose or len(rows) <= FEW
+    hint = "" if shown else f" in {len(rows)} rows; -v lists them"
+    say(f"valid; {sum(map(len, rows.values()))} value(s) unmeasured{hint}")
+    for name, values in rows.items() if shown else ():
+        say(f"{name}: {', '.join(dict.fromkeys(values))}")
+
+
+def updated_lock(given: Mapping[str, Any]) -> str:
+    """The text of the shipped lock, measured online or against directories.
+
+    Raises:
+        UsageError: there is nothing to measure it against, or a mirror that is no directory.
+    """
+    product = shipped("dockerfiles") / "lock.toml"
+    supplies = Supplies.chosen(**{name: given[name] for name in SUPPLIES} | {"lock": product})
+    mirror = supplies.apk_directory()
+    if supplies.apk_mirror is not None and (mirror is None or not mirror.is_dir()):
+        raise UsageError(
+            f"--update: {supplies.apk_mirror} is no directory",
+            resolution="Name a directory of packages with --apk-mirror, or none: Alpine's own mirror is asked then.",
+        )
+    if (supplies.base_archives, supplies.source_mirror, mirror) == (None, None, None):
+        if supplies.offline:
+            raise UsageError(f"{given['offline']} has none of bases, sources and apk")
+        return measured_online(product)
+    lock = measure(supplies.lock, read_holdings(supplies, given["absent"]))
+    if mirror is not None and supplies.base_archives is not None:
+        lock = _with_closures(lock, mirror, supplies.base_archives)
+    return format_lock(lock)
 
 
 def _with_closures(lock: Lock, mirror: Path, bases: Path) -> Lock:
@@ -138,25 +187,24 @@ def _with_closures(lock: Lock, mirror: Path, bases: Path) -> Lock:
     return measure_closures(lock, package_reader(supplies), mirror_keys(supplies), root)
 
 
-def read_holdings(lock: Lock, given: Mapping[str, Path | None]) -> Holdings:
-    """What the named directories hold of what ``lock`` speaks of.
+def read_holdings(supplies: Supplies, absent: Path | None) -> Holdings:
+    """What the directories of ``supplies`` hold of what their lock speaks of.
 
     Raises:
         ImageError: an index cannot be read.
     """
-    mirror = given["apk_mirror"]
-    packages = {}
-    for row in lock.apks if mirror is not None else ():
+    mirror, packages = supplies.apk_directory(), {}
+    for row in supplies.lock.apks if mirror is not None else ():
         assert mirror is not None
         branch = apk_branch(row.policy.row.base)
         path = mirror / branch / "main" / row.arch.row.apk / "APKINDEX.tar.gz"
         if path.is_file():
             packages[branch, row.arch] = parse_apkindex(_index_text(path))
     return Holdings(
-        bases=_measured(given["base_archives"]),
-        sources=_measured(given["sources"]),
+        bases=_measured(supplies.base_archives),
+        sources=_measured(supplies.source_mirror),
         packages=packages if mirror is not None else None,
-        absent=read_absent(given.get("absent")),
+        absent=read_absent(absent),
     )
 
 

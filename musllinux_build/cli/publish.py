@@ -20,7 +20,7 @@ from musllinux_build.cli.signing import chosen_signer, sign_options
 from musllinux_build.errors import ImageError, UsageError
 from musllinux_build.images.describe import HOME
 from musllinux_build.images.join import format_pushed, pushed
-from musllinux_build.images.lock import Lock
+from musllinux_build.images.lock import MEASURE, Lock
 from musllinux_build.images.measure import unmeasured
 from musllinux_build.images.oci import Layout
 from musllinux_build.images.package import package_image
@@ -31,7 +31,7 @@ from musllinux_build.images.targets import chosen_targets
 from musllinux_build.ports import Progress
 
 
-@click.command("publish")
+@click.command("publish", short_help="Push images to registries.")
 @option("--policy", multiple=True, help="Only this policy. Repeatable.")
 @option("--arch", multiple=True, help="Only this architecture. Repeatable.")
 @option("--registry", multiple=True, help=f"Where to: {DEFAULT_REGISTRY} by default. Repeatable.")
@@ -117,5 +117,6 @@ def refuse_unmeasured(lock: Lock) -> None:
     if count := unmeasured(lock):
         raise UsageError(
             f"the lock has {count} value(s) that nobody has measured",
-            resolution="Measure them where the mirrors are reachable: musllinux-build images lock --update",
+            resolution=f"Measure them where the mirrors are reachable: {MEASURE}\n"
+            "Then build and publish with --lock lock.toml",
         )

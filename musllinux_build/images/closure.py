@@ -14,6 +14,7 @@ from functools import cache
 
 from musllinux_build.errors import UsageError
 from musllinux_build.images.apkfile import Package
+from musllinux_build.images.lock import MEASURE
 
 _DEPENDENCY = re.compile(r"(?P<name>[^<>=~]+)(?:(?P<relation>[<>=~]+)(?P<version>.+))?")
 _VERSION = re.compile(
@@ -106,7 +107,7 @@ def resolve(
         raise UsageError(
             "the package index lacks what its packages or the image need",
             details="\n".join(sorted(solver.missing)),
-            resolution="Take a mirror that has it, or a lock without it (images lock --update --absent).",
+            resolution=f"Take a mirror that has it, or a lock without it: {MEASURE} --apk-mirror DIR --absent FILE",
         )
     return tuple(solver.chosen[name] for name in sorted(solver.chosen))
 

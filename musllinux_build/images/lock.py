@@ -19,6 +19,8 @@ from musllinux_build.policy import Policy, known_policies
 
 SCHEMA = 1
 UNMEASURED = "unmeasured"
+MEASURE = "musllinux-build images lock --update --lock lock.toml"
+"""The command that writes a measured lock."""
 LAST_SECOND = 0xFFFFFFFF
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

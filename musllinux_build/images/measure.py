@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
 from musllinux_build.errors import UsageError
-from musllinux_build.images.lock import UNMEASURED, ApkRow, BaseRow, Lock, SourceRow, format_lock
+from musllinux_build.images.lock import ApkRow, BaseRow, Lock, SourceRow
 from musllinux_build.images.recipe import LIBRARIES, apk_branch
 from musllinux_build.images.supplies import archive_name
 
@@ -38,14 +38,28 @@ class Holdings:
 
 
 def unmeasured(lock: Lock) -> int:
-    """How many values nobody has measured: hashes, digests, sizes, packages without a version, closures.
+    """How many values nobody has measured."""
+    return sum(map(len, unmeasured_rows(lock).values()))
+
+
+def unmeasured_rows(lock: Lock) -> Mapping[str, Sequence[str]]:
+    """What nobody has measured, by row: hashes, digests, sizes, closures, and the names of packages without a version.
 
     A builder is its image's digest or an archive's hash, whichever is at hand.
     """
-    requests = (name for row in lock.apks for name in (*row.sysroot, *row.image, *row.extra))
-    enough = sum((row.digest is None) is not (row.sha256 is None) for row in lock.builders)
-    unpinned = sum("=" not in name for name in requests) + sum(not row.closure for row in lock.apks)
-    return format_lock(lock).count(f'"{UNMEASURED}"') - enough + unpinned
+    found: dict[str, list[str]] = {}
+    for base in lock.bases:
+        values = {"digest": base.digest, "sha256": base.sha256, "size": base.size}
+        found[f"base {base.release} {base.arch.value}"] = [name for name, value in values.items() if value is None]
+    for builder in lock.builders:
+        there = builder.digest is not None or builder.sha256 is not None
+        found[f"builder {builder.arch.value}"] = [] if there else ["digest", "sha256"]
+    for source in lock.sources:
+        found[f"source {source.name} {source.version}"] = ["size"] if source.size is None else []
+    for apk in lock.apks:
+        names = [name for name in (*apk.sysroot, *apk.image, *apk.extra) if "=" not in name]
+        found[f"apk {apk.policy.platform_tag(apk.arch)}"] = names + ([] if apk.closure else ["closure"])
+    return {name: values for name, values in found.items() if values}
 
 
 def measure(lock: Lock, holdings: Holdings) -> Lock:

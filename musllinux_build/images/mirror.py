@@ -22,7 +22,7 @@ from musllinux_build.images.bases import ensure_builder, file_sha256
 from musllinux_build.images.closure import Dependency, resolve
 from musllinux_build.images.context import context_tar
 from musllinux_build.images.ingredients import shipped_files
-from musllinux_build.images.lock import ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
+from musllinux_build.images.lock import MEASURE, ApkRow, BaseRow, BuilderRow, Lock, SourceRow, WheelRow
 from musllinux_build.images.pinned import checked_file, pinned_file
 from musllinux_build.images.recipe import ImageRecipe, apk_branch
 from musllinux_build.images.supplies import Supplies
@@ -99,7 +99,10 @@ class Mirror:
     def _base(self, row: BaseRow) -> None:
         name = f"bases/{row.filename}"
         if row.sha256 is None:
-            raise FetchError(f"the lock has no hash of {row.filename}", resolution="Measure it: images lock --update.")
+            raise FetchError(
+                f"the lock has no hash of {row.filename}",
+                resolution=f"Measure it, in the directory where it is: {MEASURE} --base-archives DIR",
+            )
         if self._has(name, row.sha256):
             return
         if self.supplies.base_archives is not None:
@@ -275,7 +278,8 @@ def check_closure(row: ApkRow, wanted: Iterable[Package]) -> None:
         raise FetchError(
             f"the package mirror is not the one that the lock knows of {row.policy.platform_tag(row.arch)}",
             details="\n".join(others),
-            resolution="Measure a lock for this mirror: musllinux-build images lock --update.",
+            resolution=f"Measure a lock for this mirror: {MEASURE}\n"
+            "If it is a directory, add --apk-mirror DIR --base-archives DIR",
         )
 
 

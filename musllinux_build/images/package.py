@@ -13,7 +13,7 @@ from musllinux_build.images.contents import VARIANT_LABEL
 from musllinux_build.images.describe import bill_of_materials, provenance, select_materials
 from musllinux_build.images.ingredients import locked_package
 from musllinux_build.images.layers import apply_layers
-from musllinux_build.images.lock import Lock, SourceRow
+from musllinux_build.images.lock import MEASURE, Lock, SourceRow
 from musllinux_build.images.oci import Layout, open_saved, write_image
 from musllinux_build.images.publish import Image
 from musllinux_build.images.recipe import LIBRARIES, lock_digest
@@ -78,7 +78,7 @@ def check_installed(packages: Iterable[ApkPackage], lock: Lock, policy: Policy, 
         raise ImageError(
             f"{policy.platform_tag(arch)} holds other packages than the lock",
             details="\n".join(sorted(others)),
-            resolution="Measure the lock again (images lock --update), and build it.",
+            resolution=f"Measure the lock again: {MEASURE}\nThen build and publish with --lock lock.toml",
         )
 
 

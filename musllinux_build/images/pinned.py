@@ -6,7 +6,7 @@ from pathlib import Path
 
 from musllinux_build.errors import FetchError
 from musllinux_build.images.bases import file_sha256
-from musllinux_build.images.lock import SourceRow, WheelRow
+from musllinux_build.images.lock import MEASURE, SourceRow, WheelRow
 from musllinux_build.images.supplies import Supplies
 
 
@@ -59,6 +59,7 @@ def checked_file(path: Path, sha256: str) -> Path:
         raise FetchError(
             f"{path.name} is not the pinned file",
             details=f"{path}\nexpected sha256 {sha256}\nreceived sha256 {found}",
-            resolution="Replace it, or measure a lock for this directory: musllinux-build images lock --update.",
+            resolution="Replace it; archives of sources and bases may also be measured where they are:\n"
+            f"{MEASURE} --source-mirror DIR --base-archives DIR",
         )
     return path

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+import musllinux_build
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
-from musllinux_build.cli.images import images
+from musllinux_build.cli.images import images, listed, state
+from musllinux_build.cli.publish import refuse_unmeasured
 from musllinux_build.errors import FetchError, ImageError, UsageError
-from musllinux_build.images.lock import BaseRow, SourceRow
+from musllinux_build.images.lock import MEASURE, BaseRow, Lock, SourceRow, format_lock
 from musllinux_build.images.measure import unmeasured
+from musllinux_build.images.package import LOCK_LABEL
+from musllinux_build.images.recipe import lock_digest
 from musllinux_build.images.supplies import read_lock
 from musllinux_build.policy import Policy
+from musllinux_build.ports import PYTHONS_LABEL
 from musllinux_build.shipped import shipped
+from tests.fakes import FakeEngine
 
 SHIPPED = read_lock(shipped("dockerfiles") / "lock.toml").apk(Policy.MUSLLINUX_1_2, Arch.X86_64)
 NAMES = sorted({*SHIPPED.sysroot, *SHIPPED.image, *SHIPPED.extra})
 
 
-def invoke(*args: str) -> str:
-    result = CliRunner().invoke(images, args, standalone_mode=False)
+NOWHERE: dict[str, str | None] = {"MUSLLINUX_BUILD_OFFLINE": None, "MUSLLINUX_BUILD_LOCK": None}
+"""Without the supplies that the tests may be run with."""
+
+
+def run(*args: str, **environment: str) -> Result:
+    result = CliRunner().invoke(images, args, env={**NOWHERE, **environment}, standalone_mode=False)
     if result.exception is not None:
         raise result.exception
-    return result.output
+    return result
+
+
+def invoke(*args: str, **environment: str) -> str:
+    return run(*args, **environment).output
 
 
 def write_index(path: Path, text: str) -> None:
@@ -39,8 +56,94 @@ def write_index(path: Path, text: str) -> None:
         archive.addfile(info, io.BytesIO(text.encode()))
 
 
+def test_the_list_says_what_is_built() -> None:
+    lock, engine = Lock(apks=(SHIPPED,)), FakeEngine()
+    target = (Policy.MUSLLINUX_1_2, Arch.X86_64)
+    there = {PYTHONS_LABEL: "3.13.5", LOCK_LABEL: lock_digest(lock)}
+    row = listed(engine, "r", target, lock)
+    assert (state(row), row["built"], row["current"]) == ("not built", None, False)
+    engine.add_image("r/musllinux_1_2_x86_64", Arch.X86_64, there)
+    row = listed(engine, "r", target, lock)
+    assert (state(row), row["pythons"], row["current"]) == ("built", "3.13.5", True)
+    assert state(listed(engine, "r", target, Lock())) == "built from another lock"
+
+
+def test_what_is_built_is_unknown_without_an_engine(tmp_path: Path) -> None:
+    nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/no-socket"}
+    shown = run("list", **nowhere)
+    assert {line.split()[-1] for line in shown.stdout.splitlines()} == {"unknown"}
+    assert "it is not known which images are built: no container engine answers" in shown.stderr
+    document = json.loads(run("list", "--json", **nowhere).stdout)
+    assert document["engine"] is False
+    assert {(row["pythons"], row["built"], row["current"]) for row in document["images"]} == {(None, None, None)}
+
+
+def test_the_summaries_of_commands_are_whole_sentences() -> None:
+    assert "..." not in invoke("--help").partition("Commands:")[2]
+
+
 def test_check_the_shipped_lock() -> None:
-    assert invoke("lock", "--check").startswith("valid; ")
+    first, *rest = invoke("lock", "--check").splitlines()
+    assert first.startswith("valid; ")
+    assert first.endswith("; -v lists them")
+    assert not rest
+    assert "base 3.13.12 x86_64: digest" in invoke("lock", "--check", "-v").splitlines()
+
+
+def test_check_reads_what_the_other_commands_read_and_lists_a_few_rows(tmp_path: Path) -> None:
+    path = tmp_path / "lock.toml"
+    path.write_text(format_lock(Lock(apks=(replace(SHIPPED, sysroot=("gcc",), image=("gcc", "bash=1-r0"), extra=()),))))
+    said = "valid; 3 value(s) unmeasured\napk musllinux_1_2_x86_64: gcc, closure\n"
+    assert invoke("lock", "--check", MUSLLINUX_BUILD_OFFLINE=str(tmp_path)) == said
+    assert invoke("lock", "--check", MUSLLINUX_BUILD_LOCK=str(path)) == said
+    assert invoke("lock", "--check", "--offline", str(tmp_path)) == said
+
+
+def test_an_offline_directory_is_measured(tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "zlib-1.3.1.tar.gz").write_bytes(b"z")
+    path = tmp_path / "new.toml"
+    invoke("lock", "--update", "--lock", str(path), MUSLLINUX_BUILD_OFFLINE=str(tmp_path))
+    whole = path.read_text()
+    assert [row.name for row in read_lock(path).sources] == ["zlib"]
+    for name in ("--source-mirror", "--sources"):
+        invoke("lock", "--update", "--lock", str(path), name, str(sources))
+        assert path.read_text() == whole
+
+
+def test_what_an_update_reads_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "lock.toml"
+    path.write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        invoke("lock", "--update", "--sources", str(tmp_path), MUSLLINUX_BUILD_LOCK=str(path))
+    assert caught.value.resolution == f"Name it: {MEASURE}"
+    assert path.read_text() == "mine"
+
+
+def test_nothing_to_measure_and_a_mirror_that_is_no_directory(tmp_path: Path) -> None:
+    update = ("lock", "--update", "--lock", str(tmp_path / "new.toml"))
+    with pytest.raises(UsageError, match="none of bases, sources and apk"):
+        invoke(*update, "--offline", str(tmp_path))
+    for mirror in ("https://mirror.example/alpine", str(tmp_path / "none")):
+        with pytest.raises(UsageError, match="is no directory"):
+            invoke(*update, "--apk-mirror", mirror)
+
+
+def test_every_option_of_the_lock_is_explained() -> None:
+    (command,) = (one for name, one in images.commands.items() if name == "lock")
+    assert [one.name for one in command.params if isinstance(one, click.Option) and not one.help] == []
+
+
+def test_the_command_that_messages_name_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    invoke(*MEASURE.split()[2:], "--source-mirror", str(tmp_path))
+    assert read_lock(tmp_path / "lock.toml").sources == ()
+    with pytest.raises(UsageError) as caught:
+        refuse_unmeasured(Lock(apks=(SHIPPED,)))
+    assert MEASURE in caught.value.resolution
+    texts = {path.name: path.read_text() for path in Path(musllinux_build.__file__).parent.rglob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r"resolution=.*images lock --update", text)] == []
 
 
 def test_measure_directories(tmp_path: Path) -> None:

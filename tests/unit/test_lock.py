@@ -21,7 +21,7 @@ from musllinux_build.images.lock import (
     format_lock,
     parse_lock,
 )
-from musllinux_build.images.measure import unmeasured
+from musllinux_build.images.measure import unmeasured, unmeasured_rows
 from musllinux_build.images.recipe import LIBRARIES
 from musllinux_build.images.supplies import read_lock
 from musllinux_build.policy import Policy, committed_rows
@@ -94,6 +94,13 @@ def test_what_nobody_measured_is_counted() -> None:
     # Digests of a base and a builder, the builder's hash, a source's size; gcc and swig have no version;
     # what they bring is not known.
     assert unmeasured(LOCK) == 7
+    assert unmeasured_rows(LOCK) == {
+        "base 3.13.12 aarch64": ["digest"],
+        "builder x86_64": ["digest", "sha256"],
+        "source cpython 3.13.5": ["size"],
+        "apk musllinux_1_2_aarch64": ["gcc", "swig", "closure"],
+    }
+    assert unmeasured(replace(LOCK, builders=(replace(LOCK.builders[0], sha256=SHA256),))) == 5
     assert unmeasured(Lock(apks=(replace(LOCK.apks[0], sysroot=("gcc=1-r0",), extra=(), closure=CLOSURE),))) == 0
 
 
