@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from musllinux_build.arch import Arch
@@ -14,6 +15,9 @@ from musllinux_build.python import PythonTag
 LEGACY_REQUIRES = ("setuptools >= 40.8.0",)
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 """What a project without a ``[build-system]`` has (PEP 518)."""
+
+ONLY_THERE = ("python_full_version", "implementation_version", "platform_release", "platform_version")
+"""Variables of markers that only the target's own interpreter answers (PEP 508)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +68,12 @@ def applicable(requires: Sequence[str], arch: Arch, python: PythonTag) -> tuple[
     for text in requires:
         try:
             requirement = Requirement(text)
-        except InvalidRequirement:
+            holds = requirement.marker is None or requirement.marker.evaluate(environment)
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
             return None
-        if requirement.url is not None or "_full_version" in str(requirement.marker or ""):
+        if requirement.url is not None or any(word in str(requirement.marker or "") for word in ONLY_THERE):
             return None
-        if requirement.marker is None or requirement.marker.evaluate(environment):
+        if holds:
             requirement.marker = None
             kept.append(str(requirement))
     return tuple(kept)

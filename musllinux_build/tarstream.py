@@ -63,6 +63,16 @@ def _chunks(entry: tarfile.TarInfo, stream: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
+def read_at_most(chunks: Iterable[bytes], limit: int) -> bytes | None:
+    """What a stream has; None, without reading on, when that is more than ``limit`` bytes."""
+    found = bytearray()
+    for chunk in chunks:
+        found += chunk
+        if len(found) > limit:
+            return None
+    return bytes(found)
+
+
 def only_file(archive: bytes) -> bytes | None:
     """The content of the first regular file of a tar, None when there is none."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from musllinux_build.arch import Arch
 from musllinux_build.builds.environment import (
     ANSWER,
     HOME,
@@ -20,16 +21,30 @@ from musllinux_build.builds.environment import (
     install_argv,
     native_refusal,
     obtain,
-    parse_answer,
+    read_answer,
     take,
 )
 from musllinux_build.builds.session import Log, Session
-from musllinux_build.builds.steps import Step, build_step, environment_steps
-from musllinux_build.builds.workshop import Run, Workshop, bare_container, leave_container, renew_source
+from musllinux_build.builds.steps import (
+    Step,
+    before_build_step,
+    build_step,
+    environment_steps,
+    of_files,
+    pip_environment,
+)
+from musllinux_build.builds.workshop import (
+    Run,
+    Workshop,
+    bare_container,
+    lasting,
+    leave_container,
+    renew_source,
+)
 from musllinux_build.buildsystem import generates
 from musllinux_build.errors import BuildError
 from musllinux_build.plan import Target
-from musllinux_build.tarstream import CHUNK, only_file
+from musllinux_build.tarstream import CHUNK
 
 OURS = b"/opt/musllinux-build/"
 """Where everything lies in a build container that is not the image's or the project's."""
@@ -67,8 +82,21 @@ def named_in(wheel: Path, place: bytes = OURS) -> list[str]:
     return found
 
 
+def prepare(job: Job, container: str) -> None:
+    """``before-build``, where there is one.
+
+    Raises:
+        BuildError: it failed.
+    """
+    run = job.run
+    if run.config.before_build:
+        with job.session.progress.step("before-build"):
+            step = before_build_step(job.target, run.config, job.workshop.environment, run.supply.places(container))
+            job.session.execute(container, step, job.log)
+
+
 def build_wheel(job: Job, container: str) -> None:
-    """The PEP 517 build of one wheel, which appears in the container's ``dist``.
+    """The PEP 517 build of one wheel in a prepared tree; it appears in the container's ``dist``.
 
     In an environment made natively, or, where that cannot be had, in one that the container makes itself.
 
@@ -91,35 +119,49 @@ def _build_natively(job: Job, container: str) -> bool:
     if system is None or engine is None or job.workshop.userland is None:
         reason = "the container has no native interpreter"
     else:
-        reason = native_refusal(system, job.target, engine)
-    if not reason:
+        reason = native_refusal(system.requires, job.target, engine)
+    if not reason and engine is not None:
         try:
-            if _build_in_environment(job, container, native=True):
+            if _build_in_environment(job, container, interpreter=engine):
                 return True
             reason = "its environment is not to be had"
         except BuildError as error:
             reason = error.brief
         renew_source(run, container)
+        prepare(job, container)
     job.session.progress.note(f"{job.target.identifier} is built on an emulated interpreter: {reason}")
     return False
 
 
-def _build_in_environment(job: Job, container: str, *, native: bool = False) -> bool:
-    """Whether it was built so."""
+def _build_in_environment(job: Job, container: str, *, interpreter: Arch | None = None) -> bool:
+    """Whether it was built so, with ``interpreter`` on a native one of that architecture.
+
+    Raises:
+        BuildError: the backend failed, or asks for what no native interpreter builds with.
+    """
+    native = interpreter is not None
     run, session, system = job.run, job.session, job.run.host.build_system
     unwanted = job.workshop.emulated and run.config.accel not in ("full", "python")
     if run.supply.environments is None or system is None or unwanted:
         return False
+    asked = pip_environment(run.config, job.workshop.environment)
+    if others := [name for name in asked if name in (*of_files(asked), "PIP_NO_BINARY")]:
+        session.progress.note(f"the container makes its own build environment, because of {', '.join(others)}")
+        return False
+    # Native programs need one, which the userland brings.
+    has_loader = job.workshop.userland is not None
     requires = system.requires
     for _ in range(ROUNDS):
+        if interpreter is not None and (reason := native_refusal(requires, job.target, interpreter)):
+            raise BuildError(reason)
         wanted = Wanted(
             target=job.target,
             requires=requires,
-            index=run.host.index,
+            index={**run.host.index, **asked},
             ca_bundle=run.host.ca_bundle,
             log=run.host.logs / f"{job.target.identifier}-environment.log",
-            generators=job.workshop.emulated and not native and generates(system.requires),
-            programs=job.workshop.userland is not None and not native,
+            generators=has_loader and not native and generates(system.requires),
+            programs=has_loader and not native,
             native=native,
         )
         environment = obtain(session, run.supply.environments, wanted)
@@ -145,7 +187,8 @@ def _complete(job: Job, environments: Environments, environment: Environment) ->
     the index gave and no later build has written it.
     """
     run, workshop, target = job.run, job.workshop, job.target
-    facts = [workshop.toolchain, workshop.userland.volume if workshop.userland else "", dict(run.config.environment)]
+    userland = workshop.userland.volume if workshop.userland else ""
+    facts = [workshop.toolchain, run.config.compiler, userland, lasting(run.config.environment)]
     kept = completed(environments, environment, workshop.start, facts)
     if fresh(environments, kept):
         return kept
@@ -168,8 +211,7 @@ def _run_hooks(job: Job, container: str, step: Step) -> tuple[str, ...] | None:
     status = session.attempt(container, step, job.log)
     if status == WANTS_MORE:
         stream = session.engine.get(container, ANSWER)
-        more = parse_answer(only_file(b"".join(stream))) if stream is not None else None
-        return more or None
+        return read_answer(stream) or None
     if status:
         raise session.failed(step, job.log, status)
     return ()

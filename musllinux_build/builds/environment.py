@@ -22,12 +22,12 @@ from musllinux_build.builds.session import Log, Session
 from musllinux_build.builds.steps import CA_BUNDLE, IN_CONTAINER, Step, base_environment
 from musllinux_build.builds.volumes import DataVolume
 from musllinux_build.buildsystem import BuildSystem, applicable
-from musllinux_build.errors import ImageError
+from musllinux_build.errors import FetchError, ImageError
 from musllinux_build.plan import Target
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ContainerSpec, ImageInfo
 from musllinux_build.python import PythonTag
-from musllinux_build.tarstream import CHUNK, only_file, tar_of
+from musllinux_build.tarstream import CHUNK, only_file, read_at_most, tar_of
 
 HOME = f"{IN_CONTAINER.work}/env"
 """Where a build container has its environment."""
@@ -40,12 +40,19 @@ LEFT = f"{IN_CONTAINER.work}/left.json"
 """What ``resolve.py`` found no wheel for."""
 INSIDE = Path(__file__).with_name("inside")
 SCRIPTS = ("resolve.py", "native_cython.py", "answers_as.py")
-ASKING_THE_KERNEL = frozenset({"cmake", "maturin", "numpy", "scikit-build", "scikit-build-core", "setuptools-rust"})
+ASKING_THE_KERNEL = frozenset(
+    {
+        *("cmake", "maturin", "numpy", "oldest-supported-numpy", "scikit-build", "scikit-build-core"),
+        *("scipy", "setuptools-rust"),
+    }
+)
 """What is not built with on a native interpreter: it does not ask the interpreter what it builds for."""
 FIRST_MUSL = (3, 11)
 """The first CPython whose suffixes name musl."""
 NATIVE_MOUNT = "/opt/musllinux-build/python"
 """Where a foreign container has a native interpreter of the same release, read-only."""
+MOST_BYTES = 16 << 20
+"""An answer out of a container is not longer: whoever wrote it is not trusted."""
 FRESH_SECONDS = 24 * 3600
 """How long what an index gave is taken for its answer."""
 
@@ -89,17 +96,21 @@ class Environment:
 
 
 def obtain(session: Session, environments: Environments, wanted: Wanted) -> Environment | None:
-    """The environment; None when nothing of it can be made natively.
+    """The environment; None when nothing of it can be made natively, also for want of the native image.
 
     Raises:
-        EngineError, ImageError: the engine or the native image is not to be had.
+        EngineError: the engine is not to be had.
         OSError: it cannot be kept.
     """
     target = wanted.target
     requires = applicable(wanted.requires, target.arch, target.python)
     if requires is None:
         return None
-    native = environments.native(target.policy)
+    try:
+        native = environments.native(target.policy)
+    except (ImageError, FetchError) as error:
+        session.progress.note(f"the container makes its own build environment: {error.brief}")
+        return None
     path = environments.directory / f"{_key(wanted, requires, native)}.tar"
     if fresh(environments, path):
         left = parse_answer(_beside(path).read_bytes() if _beside(path).exists() else None)
@@ -149,7 +160,7 @@ def _make(
             return None
         session.engine.stop(container)
         answer = session.engine.get(container, LEFT)
-        left = parse_answer(only_file(b"".join(answer))) if answer is not None else None
+        left = read_answer(answer)
         stream = session.engine.get(container, HOME)
         if stream is None or left is None:
             return None
@@ -209,14 +220,14 @@ def _answers(target: Target, native: ImageInfo) -> Mapping[str, str]:
     }
 
 
-def native_refusal(system: BuildSystem, target: Target, engine: Arch) -> str:
+def native_refusal(requires: Sequence[str], target: Target, engine: Arch) -> str:
     """Why a project is not built on a native interpreter that answers as the target's; empty when it may be tried."""
     elf, own = target.arch.row.elf, engine.row.elf
     if (elf.bits, elf.order) != (own.bits, own.order):
         return f"{target.arch.value} has another word size or byte order than {engine.value}"
     if (target.python.major, target.python.minor) < FIRST_MUSL:
         return f"Python {target.python.version} does not know its platform by name"
-    for text in system.requires:
+    for text in requires:
         name = re.split(r"[^A-Za-z0-9_.-]", text.strip(), maxsplit=1)[0].lower().replace("_", "-")
         if name in ASKING_THE_KERNEL:
             return f"{name} asks the kernel, or has libraries of the machine that it runs on"
@@ -308,10 +319,16 @@ def hooks_argv(
     return (f"{HOME}/bin/python", f"{IN_CONTAINER.work}/run_hooks.py", json.dumps(asked))
 
 
+def read_answer(stream: Iterable[bytes] | None) -> tuple[str, ...] | None:
+    """The list in a file that was copied out of a container; None for what is none."""
+    archive = read_at_most(stream, MOST_BYTES) if stream is not None else None
+    return parse_answer(only_file(archive)) if archive is not None else None
+
+
 def parse_answer(content: bytes | None) -> tuple[str, ...] | None:
     """What the backend has asked for; None for what is no list of texts: a project's code has written it."""
     try:
         found = json.loads(content or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return tuple(found) if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

@@ -17,6 +17,11 @@ FALLBACKS = f"{WORK}/fallbacks"
 """Where the native compiler writes down what it left to the image's gcc (toolchains/launcher.c)."""
 # Every client that a build is likely to start reads one of these.
 CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+OF_FILES = frozenset(
+    f"PIP_{name}" for name in ("CONSTRAINT", "BUILD_CONSTRAINT", "REQUIREMENT", "FIND_LINKS", "CONFIG_FILE")
+)
+"""Variables of pip's that name files, unless they name URLs."""
+_FOR_PIP = re.compile(r"PIP_\w+|(?:https?|all|no)_proxy", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 
 
@@ -81,6 +86,17 @@ def expand(environment: Mapping[str, str], known: Mapping[str, str]) -> Mapping[
     for name, value in environment.items():
         result[name] = _REFERENCE.sub(lambda found: result.get(found[1] or found[2], ""), value)
     return MappingProxyType(result)
+
+
+def pip_environment(config: Config, base: Mapping[str, str]) -> Mapping[str, str]:
+    """Of the user's variables those that pip reads wherever it runs; what names files needs the project beside it."""
+    values = expand(config.environment, base)
+    return MappingProxyType({name: values[name] for name in config.environment if _FOR_PIP.fullmatch(name)})
+
+
+def of_files(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables of pip's that name files here."""
+    return tuple(name for name, value in environment.items() if name in OF_FILES and "://" not in value)
 
 
 def target_environment(target: Target, config: Config, base: Mapping[str, str]) -> Mapping[str, str]:
@@ -150,7 +166,9 @@ def fresh_step(target: Target, base: Mapping[str, str], trial: Trial) -> Step:
 def install_step(target: Target, config: Config, base: Mapping[str, str], trial: Trial, wheel: str) -> Step:
     """Install the wheel and what its test requires with the interpreter under proof."""
     argv = (*trial.pip, wheel, *config.test_requires)
-    env = _with_programs(trial.programs, base)
+    asked = pip_environment(config, base)
+    there = {name: value for name, value in asked.items() if name not in of_files(asked)}
+    env = _with_programs(trial.programs, {**base, **there})
     return Step(title="install", argv=_personality(target, argv), env=env, cwd=trial.places.work)
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.apply import Patcher
-from musllinux_build.builds.environment import NATIVE_MOUNT, Environments
+from musllinux_build.builds.environment import MOST_BYTES, NATIVE_MOUNT, Environments
 from musllinux_build.builds.finished import Reuse
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.session import Log, Session
@@ -26,13 +26,16 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, POLICY_LABEL, ContainerSpec, ImageInfo, Sysroot
 from musllinux_build.probe import executes
 from musllinux_build.report import human_size
-from musllinux_build.tarstream import only_file, tar_of
+from musllinux_build.tarstream import only_file, read_at_most, tar_of
 from musllinux_build.toolchain import DEFAULT_PATH, TOOLCHAIN_MOUNT, path_with_toolchain
 from musllinux_build.userland import USERLAND_MOUNT, Userland, enter, leave, path_with_userland
 
 # The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
+PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
+"""What tells version finders the version where there is no git, and for one project with its name behind."""
 _PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
-_APK_ONLY = re.compile(rf"\s*{_PACKAGES}\s*(?:(?:&&|;|\n)\s*{_PACKAGES}\s*)*;?\s*")
+# A word with .apk is a file to apk.
+_APK_ONLY = re.compile(rf"(?!(?s:.*)\.apk)\s*{_PACKAGES}\s*(?:(?:&&|;|\n)\s*{_PACKAGES}\s*)*;?\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +131,16 @@ def open_workshop(run: Run, target: Target) -> Workshop:
         image = run.supply.image(policy, arch)
         _check_architecture(image, policy, arch)
     environment = dict(base_environment(image.env, run.host.index, with_ca=bool(run.host.ca_bundle)))
+    environment["PATH"] = environment.get("PATH") or DEFAULT_PATH
     userland = _userland(run, policy) if emulated and run.config.accel in ("full", "python") else None
     if userland is not None:
-        environment["PATH"] = path_with_userland(environment.get("PATH") or DEFAULT_PATH)
+        environment["PATH"] = path_with_userland(environment["PATH"])
     toolchain = ""
     unwanted = run.config.compiler == "gcc" or (emulated and run.config.accel == "off")
     if run.supply.toolchain is not None and not unwanted:
         with session.progress.step("native compilers"):
             toolchain = run.supply.toolchain()
-        environment["PATH"] = path_with_toolchain(arch, environment.get("PATH", ""))
+        environment["PATH"] = path_with_toolchain(arch, environment["PATH"])
         if run.config.compiler == "auto":
             environment["MUSLLINUX_BUILD_FALLBACKS"] = FALLBACKS
     workshop = Workshop(
@@ -208,13 +212,23 @@ def _before_all(run: Run, target: Target, workshop: Workshop) -> str:
 
 
 def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | None) -> str:
-    """A script that only installs packages gives the same whatever the project's files say."""
-    script, environment = run.config.before_all, sorted(run.config.environment.items())
-    source = "" if _APK_ONLY.fullmatch(script) else hashlib.sha256(run.host.source).hexdigest()
+    """A script that only installs packages gives the same whatever the project's files, its version or an index say."""
+    script, config = run.config.before_all, run.config
     packages = mirror.digest if mirror else ""
     userland = workshop.userland.volume if workshop.userland else ""
-    facts = [workshop.image.id, script, environment, workshop.toolchain, userland, source, packages]
+    if _APK_ONLY.fullmatch(script):
+        facts = [workshop.image.id, script, sorted(lasting(config.environment).items()), userland, packages]
+    else:
+        source, index = hashlib.sha256(run.host.source).hexdigest(), sorted(run.host.index.items())
+        variables = sorted(config.environment.items())
+        facts = [workshop.image.id, script, variables, userland, packages]
+        facts += [workshop.toolchain, config.compiler, source, index]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def lasting(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables without the version that is found for each commit anew (setuptools-scm)."""
+    return {name: value for name, value in environment.items() if not name.startswith(PRETENDED)}
 
 
 @contextmanager
@@ -255,13 +269,17 @@ def _native_interpreter(run: Run, target: Target, workshop: Workshop) -> Mapping
         return {}
     if run.config.accel != "python" and not generates(system.requires):
         return {}
-    return {environments.interpreter(target.policy, target.python): NATIVE_MOUNT}
+    try:
+        return {environments.interpreter(target.policy, target.python): NATIVE_MOUNT}
+    except (ImageError, FetchError) as error:
+        run.session.progress.note(f"{target.identifier} is built on an emulated interpreter: {error.brief}")
+        return {}
 
 
 def renew_source(run: Run, container: str) -> None:
-    """Give a build container the source tree as it was."""
+    """Give a build container the source tree as it was, and take away what was noted about it."""
     places = run.supply.places(container)
-    run.session.check(container, ["rm", "-rf", places.project, places.dist])
+    run.session.check(container, ["rm", "-rf", places.project, places.dist, FALLBACKS])
     run.session.check(container, ["mkdir", "-p", places.project, places.dist])
     run.session.engine.put(container, places.project, _pieces(run.host.source))
 
@@ -275,7 +293,8 @@ def leave_container(run: Run, workshop: Workshop, container: str) -> None:
 def read_fallbacks(run: Run, container: str) -> tuple[tuple[str, str], ...]:
     """What the image's own compiler did in place of the native one: reason and source file, in order."""
     stream = run.session.engine.get(container, FALLBACKS)
-    content = only_file(b"".join(stream)) if stream is not None else None
+    archive = read_at_most(stream, MOST_BYTES) if stream is not None else None
+    content = only_file(archive) if archive is not None else None
     lines = (content or b"").decode(errors="replace").splitlines()
     return tuple((reason, source) for reason, tab, source in (line.partition("\t") for line in lines) if tab)
 

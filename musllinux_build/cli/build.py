@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from musllinux_build.builds.session import Session
     from musllinux_build.builds.workshop import Host, Run, Supply
 
-PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
 T = TypeVar("T")
 
 
@@ -306,6 +305,8 @@ def _site(ground: Ground, run: Run, *, alone: bool) -> Site:
 def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:
     """The configuration with the version that setuptools-scm would find, for containers without git."""
     config, project = asked.config, asked.project
+    from musllinux_build.builds.workshop import PRETENDED  # noqa: PLC0415 - as in _build
+
     if any(name.startswith(PRETENDED) for name in config.environment):
         return config
     installs_git = "git" in config.before_all.split()

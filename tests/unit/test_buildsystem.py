@@ -42,7 +42,12 @@ def test_markers_are_those_of_the_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["--index-url=x", "a @ https://example.org/a.whl", "a; python_full_version < '3.13.2'", "../a"]
+    "text",
+    [
+        *("--index-url=x", "a @ https://example.org/a.whl", "../a"),
+        *("a; python_full_version < '3.13.2'", "a; implementation_version >= '3.13.2'", "a; platform_release > '5'"),
+        *("a; os_name ~= 'posix'", "a; python_version ~= '3'", "a; 'x' in extras"),
+    ],
 )
 def test_what_only_the_target_s_pip_can_answer(text: str) -> None:
     assert applicable(["setuptools", text], Arch.AARCH64, CP313) is None
