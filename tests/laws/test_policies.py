@@ -406,6 +406,8 @@ def test_the_document_shows_what_ships(shipped: Corpus) -> None:
     policies = table_lines(COLUMNS, list(policy_rows(shipped, shipped.policies())))
     for lines in (policies, table_lines(RELEASE_COLUMNS, list(release_rows(shipped)))):
         assert "```\n" + "\n".join(lines) + "\n```\n" in text
+    for policy in known_policies():
+        assert f"The newest recorded is Alpine {policy.row.newest}" in text
 
 
 def rows_and_table(*floors: str, provided_since: str = "1.2.0") -> Policies:

@@ -213,6 +213,13 @@ def test_a_package_stands_for_its_rows() -> None:
     assert found["module.tkinter"] == "no tk"
 
 
+def test_the_page_names_the_module_that_no_image_has() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")
+    absent = read_absent(Path(__file__).parents[1] / "lab" / "absent.toml")
+    assert "module.tkinter" in absent
+    assert "everything the reference images guarantee, but `tkinter` |" in page
+
+
 @pytest.mark.parametrize("text", ["[other]\n", "[absent]\na = 1\n", "absent = 3\n", "["])
 def test_a_file_that_is_no_table_of_what_is_absent(tmp_path: Path, text: str) -> None:
     (tmp_path / "absent.toml").write_text(text)
