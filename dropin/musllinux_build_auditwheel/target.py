@@ -12,6 +12,7 @@ from musllinux_build.adapters.sysroot import DirectorySysroot
 from musllinux_build.api import OpenWheel
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import choose_arch, choose_policy
+from musllinux_build.audit.promise import lacks_promise
 from musllinux_build.audit.subject import Search, system_path_of
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policy import Policy, known_policies
@@ -52,7 +53,7 @@ def choose_target(
     """The platform of ``plat``, the wheel's own, that of the image, or that of the running musl.
 
     Raises:
-        UsageError: one of them is not known.
+        UsageError: one of them is not known, or none says anything of musl.
         WheelError: there is no architecture in the wheel that is known.
     """
     name = opened.wheel.name
@@ -65,8 +66,15 @@ def choose_target(
         policy = choose_policy(name)
     elif chosen := environment.get("AUDITWHEEL_POLICY"):
         policy = _policy(chosen)
+    elif running:
+        policy = _policy(running.policy.value)
+    elif reason := lacks_promise(name):
+        raise UsageError(
+            f"{name}: {reason}",
+            resolution="manylinux wheels are for pypa's auditwheel; AUDITWHEEL_POLICY=musllinux_1_2 measures it here.",
+        )
     else:
-        policy = _policy(running.policy.value) if running else choose_policy(name)
+        policy = choose_policy(name)
     sysroot = find_root(root, arch, running)
     return Target(
         policy=policy, arch=arch, sysroot=sysroot, directories=_directories(ldpaths, environment, arch, sysroot)

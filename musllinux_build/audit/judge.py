@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.needs import find_needs
+from musllinux_build.audit.promise import lacks_promise, promised_policy
 from musllinux_build.audit.rules import CHECKS
 from musllinux_build.audit.subject import Inventory, Search, Subject, take_inventory, trace
 from musllinux_build.audit.symbols import floor_reasons
 from musllinux_build.audit.verdict import Severity, Verdict
 from musllinux_build.elf.closure import Outcome
-from musllinux_build.errors import PureProjectError, UsageError, WheelError
+from musllinux_build.errors import PureProjectError, WheelError
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
-from musllinux_build.tags import MusllinuxTag, WheelName, named_arch, named_policy
+from musllinux_build.tags import WheelName, named_arch
 from musllinux_build.wheel.contents import Wheel, read_wheel
 from musllinux_build.wheel.crew import ROOM
 from musllinux_build.wheel.source import opened
@@ -23,27 +24,19 @@ from musllinux_build.wheel.source import opened
 if TYPE_CHECKING:  # a protocol, named in annotations alone
     from musllinux_build.ports import Sysroot
 
-DEFAULT_POLICY = Policy.MUSLLINUX_1_2
 SEVERITIES = tuple(Severity)
 EVERYWHERE = Search()
 
 
 def choose_policy(name: WheelName, policies: Policies | None = None) -> Policy:
-    """The lowest policy the file name promises; for a plain ``linux_*`` wheel the default one.
+    """The lowest policy the file name promises; the default one for ``linux_*`` and ``any``.
 
     ``policies`` are those that ship by default.
 
     Raises:
-        UsageError: it promises only series without a policy here.
+        UsageError: it promises no musllinux, or none that is known here.
     """
-    rows = (policies or load_policies()).rows
-    promised = named_policy(name, rows)
-    if promised is None and any(MusllinuxTag.parse(platform) for platform in name.platforms):
-        known = ", ".join(policy.value for policy in rows)
-        raise UsageError(
-            f"{name}: no policy for the series of its tag", resolution=f"Audit it against one with --policy: {known}."
-        )
-    return promised or DEFAULT_POLICY
+    return promised_policy(name, (policies or load_policies()).rows)
 
 
 def choose_arch(name: WheelName, inventory: Inventory) -> Arch:
@@ -119,6 +112,8 @@ def judge(subject: Subject, policy: Policy) -> Verdict:
 
 def pure_wheel(name: str) -> PureProjectError:
     """The error for a wheel without a single ELF object."""
+    if reason := lacks_promise(WheelName.parse(name)):  # .pyd and Mach-O are compiled code, too
+        return PureProjectError(f"{name} has no ELF object: there is nothing to audit", details=reason)
     return PureProjectError(
         f"{name} has no compiled code: there is nothing to audit",
         resolution="Publish it as py3-none-any, which every platform installs.",
@@ -142,15 +137,15 @@ def judge_wheel(
     Raises:
         WheelError: it cannot be read.
         PureProjectError: it has no ELF object.
-        UsageError: there is no policy for its tag.
+        UsageError: it promises no musllinux, or none that is known here.
     """
+    policies = policies or load_policies()
     with opened(path) as source:
         wheel = read_wheel(source, path.name)
+        policy = policy or choose_policy(wheel.name, policies)
         inventory = take_inventory(wheel, beside=ROOM)
     if inventory.is_pure:
         raise pure_wheel(path.name)
-    policies = policies or load_policies()
-    policy = policy or choose_policy(wheel.name, policies)
     subject = examine(
         wheel,
         inventory,

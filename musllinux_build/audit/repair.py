@@ -75,17 +75,17 @@ def repair_wheel(
     Raises:
         WheelError: ``source`` cannot be read as what it claims to be.
         PureProjectError: it has no ELF object.
-        UsageError: an option means nothing for this wheel.
+        UsageError: an option means nothing for this wheel, or there is no policy to hold it to.
         RepairError: it would not load where its tag says; the details are all findings.
         DiskFullError: there is no room for the result.
     """
     with opened(source) as opened_source:
         wheel = read_wheel(opened_source, source.name)
+        policies = options.policies or load_policies()
+        policy = policy or choose_policy(wheel.name, policies)
         inventory = take_inventory(wheel)
         if inventory.is_pure:
             raise pure_wheel(source.name)
-        policies = options.policies or load_policies()
-        policy = policy or choose_policy(wheel.name, policies)
         arch = arch or choose_arch(wheel.name, inventory)
         floor = floor or policies.row(policy).floor
         contents = Contents(wheel, sysroot)

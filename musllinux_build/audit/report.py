@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musllinux_build import __version__
 from musllinux_build.audit.catalogue import CATALOGUE
+from musllinux_build.audit.promise import NotAudited
 from musllinux_build.audit.verdict import Finding, Severity, Verdict
 from musllinux_build.errors import MusllinuxBuildError
 
@@ -55,6 +56,16 @@ def verdict_json(verdict: Verdict) -> Mapping[str, object]:
     }
 
 
+def not_audited_json(answer: NotAudited) -> Mapping[str, object]:
+    """A wheel that needs no verdict as JSON values."""
+    return {
+        "schema": SCHEMA,
+        "tool": f"musllinux-build {__version__}",
+        "wheel": answer.wheel,
+        "not_audited": answer.reason,
+    }
+
+
 def failure_json(wheel: str, error: MusllinuxBuildError) -> Mapping[str, object]:
     """A wheel without a verdict as JSON values."""
     return {
@@ -97,6 +108,12 @@ def verdict_lines(verdict: Verdict, *, width: int = 80, verbose: bool = False) -
     if len(shown) < len(verdict.findings):
         yield ""
         yield f"  {_plural(len(verdict.findings) - len(shown), 'note')}; -v shows all"
+
+
+def not_audited_lines(answer: NotAudited, *, width: int = 80) -> Iterator[str]:
+    """That, and why, a wheel was passed over."""
+    yield answer.wheel
+    yield from _wrapped(f"not audited: {answer.reason}", width, "  ")
 
 
 def _by_file(findings: Iterable[Finding]) -> Mapping[tuple[str, tuple[str, ...]], list[Finding]]:

@@ -12,8 +12,11 @@ import click
 from musllinux_build.adapters.memory import give_back_large_blocks
 from musllinux_build.audit.catalogue import rules_page
 from musllinux_build.audit.judge import judge_wheel
+from musllinux_build.audit.promise import NotAudited, lacks_promise
 from musllinux_build.audit.report import (
     failure_json,
+    not_audited_json,
+    not_audited_lines,
     schema_text,
     verdict_json,
     verdict_lines,
@@ -25,6 +28,7 @@ from musllinux_build.cli.say import say, say_json
 from musllinux_build.errors import MusllinuxBuildError, UsageError, near_miss
 from musllinux_build.policies.load import Policies, load_policies
 from musllinux_build.policy import MuslVersion, Policy
+from musllinux_build.tags import WheelName
 
 WHEELS = click.argument(
     "wheels",
@@ -109,7 +113,8 @@ def show(
 ) -> None:
     """Audit each WHEEL; the exit status is 0 when all conform and 1 when one does not.
 
-    With a root, what a wheel needs and does not have is told apart from what nobody has.
+    A wheel whose tag promises no musllinux (manylinux, win, macosx) is named and passed over, unless --policy says
+    what to measure it against. With a root, what a wheel needs and does not have is told apart from what nobody has.
     """
     give_back_large_blocks()
     policies = policies_of(policies_dir)
@@ -118,12 +123,22 @@ def show(
 
     with open_root(root, image, None) as sysroot:
 
-        def judge_one(path: Path) -> Verdict:
+        def judge_one(path: Path) -> Verdict | NotAudited:
+            name = WheelName.parse(path.name)
+            reason = None if chosen else lacks_promise(name)
+            if reason:
+                return NotAudited(wheel=str(name), reason=reason)
             return judge_wheel(path, chosen, None, sysroot, floor=measured, search=search, policies=policies)
 
         answers = show_each(wheels, judge_one, verbose=verbose, as_json=as_json)
     failure = next((answer for answer in answers if isinstance(answer, MusllinuxBuildError)), None)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    if not verdicts and failure is None:
+        known = ", ".join(policy.value for policy in policies.rows)
+        raise UsageError(
+            "no wheel was audited: none promises musllinux",
+            resolution=f"Audit them against a policy with --policy: {known}.",
+        )
     spared = [text for verdict in verdicts for text in verdict.excluded]
     unmatched = [pattern for pattern in exclude if not any(fnmatchcase(text, pattern) for text in spared)]
     if unmatched and failure is None:
@@ -148,18 +163,18 @@ def schema() -> None:
 
 
 def show_each(
-    wheels: Sequence[Path], judge_one: Callable[[Path], Verdict], *, verbose: bool, as_json: bool
-) -> list[Verdict | MusllinuxBuildError]:
+    wheels: Sequence[Path], judge_one: Callable[[Path], Verdict | NotAudited], *, verbose: bool, as_json: bool
+) -> list[Verdict | NotAudited | MusllinuxBuildError]:
     """Print the verdict on each wheel; one that has none is told and does not keep the rest from theirs.
 
     Raises:
         MusllinuxBuildError: the only wheel has no verdict, and the text for people is asked for.
     """
-    answers: list[Verdict | MusllinuxBuildError] = []
+    answers: list[Verdict | NotAudited | MusllinuxBuildError] = []
     documents: list[Mapping[str, object]] = []
     for at, wheel in enumerate(wheels):
         try:
-            verdict = judge_one(wheel)
+            answer = judge_one(wheel)
         except UsageError:
             raise
         except MusllinuxBuildError as error:
@@ -169,10 +184,15 @@ def show_each(
             documents.append(failure_json(wheel.name, error))
             say(f"error: {error.brief}", err=True)
             continue
-        answers.append(verdict)
-        documents.append(verdict_json(verdict))
+        answers.append(answer)
+        if isinstance(answer, NotAudited):
+            documents.append(not_audited_json(answer))
+            lines = not_audited_lines(answer, width=text_width())
+        else:
+            documents.append(verdict_json(answer))
+            lines = verdict_lines(answer, width=text_width(), verbose=verbose)
         if not as_json:
-            for line in ([""] if at else []) + list(verdict_lines(verdict, width=text_width(), verbose=verbose)):
+            for line in ([""] if at else []) + list(lines):
                 say(line)
     if as_json:
         say_json(documents)

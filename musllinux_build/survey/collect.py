@@ -11,6 +11,7 @@ from typing import Protocol
 
 from musllinux_build.arch import Arch
 from musllinux_build.audit.judge import judge_wheel
+from musllinux_build.audit.promise import lacks_promise
 from musllinux_build.audit.subject import Search
 from musllinux_build.errors import DiskFullError, FetchError, MusllinuxBuildError, PureProjectError, UsageError
 from musllinux_build.policy import Policy, known_policies
@@ -126,6 +127,9 @@ def _audited(row: Row, path: Path, policy: Policy | None, whitelist: frozenset[s
             row, project=row.project or name.distribution, version=name.version, arch=row.arch or named_arch(name)
         )
         row = replace(row, size=path.stat().st_size, sha256=_sha256(path))
+        if policy is None and (reason := lacks_promise(name)):
+            # Of no architecture: it is not one of those that were to keep a promise there.
+            return replace(row, outcome=Outcome.UNPROMISED, arch=None, reason=reason)
         verdict = judge_wheel(path, policy, row.arch, search=Search(whitelist=whitelist))
     except PureProjectError as error:
         return replace(row, outcome=Outcome.PURE, reason=error.brief)

@@ -15,7 +15,7 @@ from musllinux_build.audit.catalogue import RULES
 from musllinux_build.audit.verdict import Finding, Severity, Verdict
 from musllinux_build.policy import Policy
 from musllinux_build.survey.charts import floor_chart, percent, rule_chart, share_chart, text
-from musllinux_build.survey.rows import Outcome, Row, Survey
+from musllinux_build.survey.rows import FAILURES, Outcome, Row, Survey
 from musllinux_build.survey.table import WORDS, floor_word, grouped
 from musllinux_build.survey.tally import by_arch, by_floor, by_rule, reasons
 
@@ -79,7 +79,8 @@ def _tiles(survey: Survey) -> str:
     audited = survey.audited
     conforming = sum(row.outcome is Outcome.CONFORMS for row in audited)
     absent = sum(row.outcome in {Outcome.ABSENT, Outcome.PURE} for row in survey.rows)
-    failed = len(survey.rows) - len(audited) - absent
+    failed = sum(row.outcome in FAILURES for row in survey.rows)
+    unpromised = len(survey.rows) - len(audited) - absent - failed
     projects = len({row.project.lower() for row in audited})
     tiles = [
         (f"{len(audited)}", f"wheels of {projects} projects audited", ""),
@@ -87,6 +88,8 @@ def _tiles(survey: Survey) -> str:
         (f"{len(audited) - conforming}", f"break it ({percent(len(audited) - conforming, len(audited))})", "bad"),
         (f"{absent}", "asked for, but there is no musllinux wheel", "quiet"),
     ]
+    if unpromised:
+        tiles.append((f"{unpromised}", "not audited: they promise no musllinux", "quiet"))
     if failed:
         tiles.append((f"{failed}", "could not be fetched or read", "quiet"))
     items = (f'<li class="{shade}"><strong>{number}</strong> {told}</li>' for number, told, shade in tiles)

@@ -25,6 +25,7 @@ class Outcome(Enum):
     UNREADABLE = "unreadable"
     UNFETCHED = "not-fetched"
     UNKNOWN = "no-policy"
+    UNPROMISED = "no-promise"
 
     @property
     def is_verdict(self) -> bool:
@@ -38,7 +39,11 @@ FAILURES = {
     Outcome.UNKNOWN: UsageError.exit_code,
 }
 """The exit status of what could not be surveyed."""
-EMPTY_HANDED = {Outcome.ABSENT: FetchError.exit_code, Outcome.PURE: PureProjectError.exit_code}
+EMPTY_HANDED = {
+    Outcome.ABSENT: FetchError.exit_code,
+    Outcome.PURE: PureProjectError.exit_code,
+    Outcome.UNPROMISED: UsageError.exit_code,
+}
 """The exit status of what is no failure beside audited wheels, and is one when it is all there is."""
 
 

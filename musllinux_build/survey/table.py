@@ -19,6 +19,7 @@ WORDS = {
     Outcome.UNREADABLE: "unreadable",
     Outcome.UNFETCHED: "not fetched",
     Outcome.UNKNOWN: "no policy",
+    Outcome.UNPROMISED: "not audited",
 }
 HEADINGS = ("wheel", "tag", "verdict", "needs musl")
 SHOWN = 2

@@ -59,6 +59,13 @@ def test_any_root_and_any_spelling_will_do(tmp_path: Path) -> None:
     for wrong in ({"arch": "x86"}, {"floor": "new"}, {"policy": "musllinux"}):
         with pytest.raises(api.UsageError):
             api.judge(wheel, **wrong)
+    many = put_wheel(tmp_path, {module_name(): extension()}, tag="cp313-cp313-manylinux_2_17_x86_64")
+    for refused in (api.judge, api.plan_graft):
+        with pytest.raises(api.UsageError, match="promises no musllinux"):
+            refused(many)
+    with pytest.raises(api.UsageError, match="promises no musllinux"):
+        api.apply(many, tmp_path / "out")
+    assert api.judge(many, policy="musllinux_1_2").conforms
     pure = put_wheel(tmp_path, {"pure.py": b""}, distribution="pure", tag="py3-none-any")
     with pytest.raises(api.PureProjectError):
         api.judge(pure)

@@ -78,6 +78,62 @@ def test_json_is_what_the_schema_says(tmp_path: Path) -> None:
         jsonschema.validate([{**documents[0], "surprise": 1}], schema, jsonschema.Draft202012Validator)
 
 
+def others(directory: Path) -> list[str]:
+    """Wheels that cibuildwheel leaves beside those for musl."""
+    tags = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
+    files = ({module_name(): extension()}, {"x.pyd": b"MZ"}, {"x.so": b"\xcf\xfa\xed\xfe"})
+    return [
+        str(put_wheel(directory, content, distribution="other", tag=f"cp313-cp313-{tag}"))
+        for tag, content in zip(tags, files, strict=True)
+    ]
+
+
+def test_wheels_that_promise_no_musllinux_are_passed_over(tmp_path: Path) -> None:
+    schema = json.loads(CliRunner().invoke(audit, ["schema"]).output)
+    tag = "cp313-cp313-musllinux_1_2_x86_64"
+    good = str(put_wheel(tmp_path, {module_name(): extension()}, tag=tag))
+    mixed = CliRunner().invoke(audit, ["show", *others(tmp_path), good])
+    assert mixed.exit_code == 0
+    assert mixed.stdout.count("not audited: its tag (") == mixed.stdout.count("promises no musllinux") == 3
+    assert mixed.stdout.count("conforms to musllinux_1_2_x86_64") == 1
+    printed = CliRunner().invoke(audit, ["show", "--json", *others(tmp_path), good])
+    documents = json.loads(printed.stdout)
+    jsonschema.validate(documents, schema, jsonschema.Draft202012Validator)
+    assert [("not_audited" in item, item.get("conforms")) for item in documents] == [(True, None)] * 3 + [(False, True)]
+    bad = put_wheel(tmp_path, {module_name(): extension(undefined=["statx"])}, distribution="bad", tag=tag)
+    assert CliRunner().invoke(audit, ["show", *others(tmp_path), str(bad)]).exit_code == 1
+    measured = CliRunner().invoke(audit, ["show", "--policy", "musllinux_1_1", others(tmp_path)[0]])
+    assert (measured.exit_code, "conforms to musllinux_1_1_x86_64" in measured.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_nothing_audited_is_no_success(tmp_path: Path, option: list[str]) -> None:
+    result = CliRunner().invoke(audit, ["show", *option, *others(tmp_path)])
+    assert isinstance(result.exception, UsageError)
+    assert "no wheel was audited" in result.exception.brief
+    assert result.stdout.count("promises no musllinux") == 3
+
+
+@pytest.mark.parametrize("platform", ["musllinux_1_3_x86_64", "musllinux_1_2_riscv64"])
+def test_a_musllinux_that_is_not_known_is_refused(tmp_path: Path, platform: str) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension()}, tag=f"cp313-cp313-{platform}")
+    good = put_wheel(tmp_path, {module_name(): extension()}, tag="cp313-cp313-musllinux_1_2_x86_64")
+    assert isinstance(CliRunner().invoke(audit, ["show", str(good), str(path)]).exception, UsageError)
+
+
+def test_repair_makes_no_musllinux_wheel_of_another_unasked(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    good = put_wheel(tmp_path / "in", {module_name(): extension()})
+    out = tmp_path / "out"
+    result = CliRunner().invoke(audit, ["repair", "-w", str(out), *others(tmp_path / "in"), str(good)])
+    assert result.exit_code == UsageError.exit_code
+    assert result.stderr.count("promises no musllinux") == 3
+    assert [path.name for path in out.iterdir()] == ["demo-1.0-cp313-cp313-musllinux_1_2_x86_64.whl"]
+    asked = ["repair", "-w", str(out), "--plat", "musllinux_1_2_x86_64", others(tmp_path / "in")[0]]
+    assert CliRunner().invoke(audit, asked).exit_code == 0
+    assert (out / "other-1.0-cp313-cp313-musllinux_1_2_x86_64.whl").is_file()
+
+
 def test_the_page_of_rules_is_the_catalogue() -> None:
     page = CliRunner().invoke(audit, ["rules"]).output
     assert page == (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -235,9 +236,40 @@ def test_floor_and_policy_can_be_chosen(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("platform", "told"),
+    [
+        ("manylinux_2_17_x86_64", "its tag (manylinux_2_17_x86_64) promises no musllinux"),
+        ("win_amd64", "its tag (win_amd64) promises no musllinux"),
+        ("macosx_11_0_arm64.macosx_10_9_x86_64", "promises no musllinux"),
+        ("musllinux_1_2_riscv64", "no policy for the architecture of its tag, riscv64"),
+        ("musllinux_1_2_riscv64.musllinux_1_3_x86_64", "no policy for the series"),
+        ("musllinux_1_3_x86_64.manylinux_2_17_x86_64", "no policy for the series"),
+        ("musllinux_x86_64", "not of the form musllinux_X_Y_ARCH"),
+    ],
+)
+def test_the_default_policy_is_for_linux_and_any_alone(tmp_path: Path, platform: str, told: str) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension()}, tag=f"cp313-cp313-{platform}")
+    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+        judge_wheel(path)
+    assert caught.value.resolution
+    assert judge_wheel(path, Policy.MUSLLINUX_1_1).policy is Policy.MUSLLINUX_1_1
+    both = put_wheel(tmp_path, {module_name(): extension()}, tag=f"cp313-cp313-{platform}.linux_x86_64")
+    assert "musllinux" in platform or judge_wheel(both).policy is Policy.MUSLLINUX_1_2
+
+
+def test_musllinux_tags_of_two_architectures_are_told_even_when_one_is_unknown(tmp_path: Path) -> None:
+    tag = "cp313-cp313-musllinux_1_2_riscv64.musllinux_1_2_x86_64"
+    (finding,) = judge_wheel(put_wheel(tmp_path, {module_name(): extension()}, tag=tag)).errors
+    assert finding.rule == "tag-of-two-architectures"
+    assert "riscv64 and x86_64" in finding.message
+
+
 def test_wheels_that_cannot_be_judged(tmp_path: Path) -> None:
     with pytest.raises(PureProjectError, match="no compiled code"):
         judge_wheel(put_wheel(tmp_path, {"demo.py": b""}, tag="py3-none-any"))
+    with pytest.raises(PureProjectError, match="no ELF object"):
+        judge_wheel(put_wheel(tmp_path, {"x.pyd": b"MZ"}, tag="cp313-cp313-win_amd64"), Policy.MUSLLINUX_1_2)
     with pytest.raises(UsageError, match="no policy for the series"):
         judge_wheel(put_wheel(tmp_path, {"x.so": extension()}, tag="cp313-cp313-musllinux_1_0_x86_64"))
     with pytest.raises(WheelError, match="installed to one place"):

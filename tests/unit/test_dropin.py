@@ -205,6 +205,17 @@ def test_the_policy_is_asked_for_in_order(tmp_path: Path, needs: Path) -> None:
         choose_target(read(needs), {}, running=MusllinuxTag(series=(9, 9), arch="x86_64"))
 
 
+def test_a_wheel_of_another_platform_is_measured_where_the_image_says_against_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put_wheel(tmp_path, {module_name(): extension()}, tag="cp313-cp313-manylinux_2_17_x86_64")
+    with pytest.raises(UsageError, match="promises no musllinux"):
+        choose_target(read(path), {})
+    assert choose_target(read(path), {}, running=MusllinuxTag(series=(1, 1), arch="x86_64")).policy.value
+    assert shown(capsys, path, AUDITWHEEL_POLICY="musllinux_1_2")["overall_tag"] == "musllinux_1_2_x86_64"
+    assert choose_target(read(path), {}, plat="musllinux_1_1_x86_64").policy.value == "musllinux_1_1"
+
+
 def test_the_running_musl_is_the_newest_tag_an_interpreter_accepts() -> None:
     tags = ["linux_x86_64", "musllinux_1_2_x86_64", "musllinux_1_1_x86_64"]
     assert running_musl(tags) == MusllinuxTag(series=(1, 2), arch="x86_64")

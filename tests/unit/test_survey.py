@@ -376,6 +376,27 @@ def test_the_page_says_of_a_refused_wheel_on_no_musl_that_it_loads(tmp_path: Pat
     assert "Loads on musl" not in refused
 
 
+def test_wheels_that_promise_no_musllinux_are_rows_without_a_verdict(tmp_path: Path) -> None:
+    many = put_wheel(tmp_path, {module_name(): extension()}, tag="cp313-cp313-manylinux_2_17_x86_64")
+    win = put_wheel(tmp_path, {"x.pyd": b"MZ"}, tag="cp313-cp313-win_amd64")
+    mixed = invoke(tmp_path, "--json", many, win, good(tmp_path))
+    document = json.loads(mixed.stdout)
+    Draft202012Validator(SCHEMA).validate(document)
+    assert mixed.exit_code == 0
+    assert [(row["outcome"], row["arch"]) for row in document["rows"]] == [
+        ("no-promise", None),
+        ("no-promise", None),
+        ("conforms", "x86_64"),
+    ]
+    assert document["summary"]["archs"] == {"x86_64": {"conforming": 1, "breaking": 0, "absent": 0, "failed": 0}}
+    alone = invoke(tmp_path, many)
+    assert (alone.exit_code, "promises no musllinux" in alone.stdout) == (2, True)
+    assert invoke(tmp_path, "--policy", "musllinux_1_2", many).exit_code == 0
+    page = survey_page(survey_of(*(survey_task(task, Shelf({}), None) for task in plan_tasks([str(many)], ()))))
+    assert "<strong>1</strong> not audited: they promise no musllinux" in page
+    assert "could not be fetched or read" not in page
+
+
 @pytest.mark.parametrize(
     ("part", "whole", "told"), [(0, 0, "0%"), (1, 3, "33%"), (1, 999, "1%"), (998, 999, "99%"), (9, 9, "100%")]
 )

@@ -8,6 +8,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.audit.catalogue import finding
 from musllinux_build.audit.subject import Subject
 from musllinux_build.audit.verdict import Finding
+from musllinux_build.tags import MusllinuxTag
 
 WHEEL_FILE = "WHEEL"
 REPAIR = "Run musllinux-build audit repair, which writes them anew"
@@ -17,6 +18,7 @@ def platforms(subject: Subject) -> Iterator[Finding]:
     """The platform tags are of one architecture, and of one at all."""
     name = subject.name
     named = {arch.value for arch in Arch for platform in name.platforms if platform.endswith(f"_{arch.value}")}
+    named |= {tag.arch for tag in map(MusllinuxTag.parse, name.platforms) if tag}
     if len(named) > 1:
         yield finding(
             "tag-of-two-architectures",
