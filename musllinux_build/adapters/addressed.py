@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from musllinux_build.adapters.docker_json import Endpoint
-from musllinux_build.adapters.docker_sdk import DockerEngine, connect_to, find_endpoint
+from musllinux_build.adapters.docker_sdk import DockerEngine, connect_to, context_endpoint
 from musllinux_build.engines import Address
 
+SETTING = "an engine setting"
+"""What names a context: an option, a variable, or the project's table."""
 
-def endpoint_at(address: Address, environment: Mapping[str, str]) -> Endpoint:
+
+def endpoint_at(address: Address) -> Endpoint:
     """Where an address leads.
 
     Raises:
@@ -17,14 +18,13 @@ def endpoint_at(address: Address, environment: Mapping[str, str]) -> Endpoint:
     """
     if address.url:
         return Endpoint(url=address.url)
-    others = {name: value for name, value in environment.items() if name != "DOCKER_HOST"}
-    return find_endpoint({**others, "DOCKER_CONTEXT": address.context})
+    return context_endpoint(address.context, SETTING)
 
 
-def connect_at(address: Address, environment: Mapping[str, str]) -> DockerEngine:
+def connect_at(address: Address) -> DockerEngine:
     """The engine at an address.
 
     Raises:
         EngineError: nothing answers there, it is too old, or there is no such context.
     """
-    return connect_to(endpoint_at(address, environment))
+    return connect_to(endpoint_at(address))

@@ -80,7 +80,15 @@ def find_endpoint(environment: Mapping[str, str]) -> Endpoint:
         return Endpoint(url=given["base_url"], named_by="DOCKER_HOST", tls=given.get("tls"))
     chosen = environment.get("DOCKER_CONTEXT", "")
     name = chosen or str(get_current_context_name() or "default")
-    origin = "DOCKER_CONTEXT" if chosen else "docker context"
+    return context_endpoint(name, "DOCKER_CONTEXT" if chosen else "docker context")
+
+
+def context_endpoint(name: str, origin: str) -> Endpoint:
+    """Where the docker context ``name`` leads, which ``origin`` names.
+
+    Raises:
+        EngineError: it does not exist or cannot be read.
+    """
     try:
         found = ContextAPI.get_context(name)
     except Exception as error:  # the SDK raises a bare Exception for a file it cannot read
@@ -89,7 +97,8 @@ def find_endpoint(environment: Mapping[str, str]) -> Endpoint:
         raise EngineError(
             f"there is no docker context {name}, which {origin.removeprefix('docker ')} names",
             # The SDK looks beside config.json alone, and a new context does not write that.
-            resolution="Name one that docker has (docker context ls), and once: docker context use NAME",
+            resolution="Name one that docker has (docker context ls), and once: docker context use NAME"
+            + ("" if "docker" in origin.lower() else "; or an address: unix://, tcp://, ssh://, podman"),
         )
     # The built-in context has no certificates and no name worth telling.
     named_by = "" if name == "default" else f"{origin} {name}"

@@ -131,6 +131,18 @@ def fresh(environments: Environments, tar: Path) -> bool:
     return tar.exists() and 0 <= environments.now() - tar.stat().st_mtime < FRESH_SECONDS
 
 
+def expire(directory: Path, now: float) -> list[Path]:
+    """Remove what has not been taken for an index's answer for a whole day more; what was removed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    gone = [path for path in directory.glob("*") if now - path.stat().st_mtime > 2 * FRESH_SECONDS]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return gone
+
+
 def take(session: Session, container: str, tar: Path) -> bool:
     """Keep the environment that a container has; False when it has none."""
     stream = session.engine.get(container, HOME)

@@ -44,6 +44,7 @@ from musllinux_build.cli.selection import (
     part_of,
     record_times,
     recorded_times,
+    require_something,
     selection_options,
     times_file,
 )
@@ -129,7 +130,7 @@ T = TypeVar("T")
 @option("--verify/--no-verify", default=None, help="Prove every wheel on stock Alpine (default), or do not.")
 @option("--rebuild", is_flag=True, help="Build also what an earlier run has finished from the same.")
 @cache_limit_option
-@click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and build nothing; no engine is asked.")
 @click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
 @option(
     "--report/--no-report",
@@ -149,11 +150,13 @@ def _run(given: Mapping[str, Any]) -> int:
         wanted = gather(given)
     for sentence in unread(wanted.project, os.environ, click.get_current_context().find_root().command):
         lines.warn(sentence)
+    specs = _engines(wanted, given)
     if given["dry_run"]:
         native = Arch.from_machine(platform.machine()) or Arch.X86_64
-        show_plan(part_of(wanted, native).plan, as_json=given["as_json"])
+        part = require_something(part_of(wanted, native))
+        show_plan(part.plan, as_json=given["as_json"])
         return 0
-    part, report = _build(wanted, given, lines)
+    part, report = _build(wanted, given, specs, lines)
     record_times(times_file(wanted.project), report, lines)
     if given["report"] or (given["report"] is None and part.shard is not None):
         _leave_report(part, report, given["output"])
@@ -189,16 +192,20 @@ class Ground:
         return self.engine.info().arch or Arch.X86_64
 
 
-def _grounds(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> list[Ground]:
-    """The engines of a run: those that are named, and the default one unless one is named for all architectures."""
+def _engines(asked: Asked, given: Mapping[str, Any]) -> list[EngineSpec | None]:
+    """Those that are named, and the default one (None) unless one is named for all architectures.
+
+    Raises:
+        UsageError: what is named is no engine.
+    """
     if asked.here is not None:
-        return [_ground(asked, given, lines, None)]
+        return [None]
     try:
         specs = [*(parse_engine(text) for text in given["engine"]), *named_in(os.environ)] or [*asked.config.engines]
     except ValueError as error:
         raise UsageError(str(error), resolution="Write it as --engine aarch64=ssh://user@host?slots=2") from None
     default: list[EngineSpec | None] = [] if any(spec.arch is None for spec in specs) else [None]
-    return [_ground(asked, given, lines, spec) for spec in (*default, *specs)]
+    return [*default, *specs]
 
 
 def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec: EngineSpec | None) -> Ground:
@@ -224,7 +231,7 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec
     supplies, cache = asked.supplies, cache_directory()
     assert supplies is not None
     with lines.step(f"engine {spec.where}" if spec is not None else "engine"):
-        engine = connect() if spec is None else connect_at(address_of(spec, os.environ, os.path.exists), os.environ)
+        engine = connect() if spec is None else connect_at(address_of(spec, os.environ, os.path.exists))
     return Ground(
         engine=engine,
         spec=spec,
@@ -238,23 +245,23 @@ def _ground(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress, spec
     )
 
 
-def _build(asked: Asked, given: Mapping[str, Any], lines: ConsoleProgress) -> tuple[Part, Report]:
+def _build(
+    asked: Asked, given: Mapping[str, Any], specs: Sequence[EngineSpec | None], lines: ConsoleProgress
+) -> tuple[Part, Report]:
     from musllinux_build.builds.leftovers import accounted  # noqa: PLC0415 - as the next one
     from musllinux_build.builds.pipeline import build_all  # noqa: PLC0415 - what --dry-run does without
     from musllinux_build.builds.session import Session, signals_as_errors  # noqa: PLC0415
     from musllinux_build.builds.workshop import Run  # noqa: PLC0415
 
     with signals_as_errors(), ExitStack() as open_sessions:
-        grounds = _grounds(asked, given, lines)
+        grounds = [_ground(asked, given, lines, spec) for spec in specs]
         native = grounds[0].native()
         with lines.step("plan"):
             part = part_of(asked, native, held_by(lambda arch: _able(grounds, arch).engine, asked, native))
         chosen = part.plan
         for skip in chosen.skipped:
             lines.note(f"{skip.target.identifier} is skipped: {skip.reason}")
-        if not part.planned:
-            reasons = sorted({skip.reason for skip in chosen.skipped})
-            raise UsageError("nothing is selected", details="\n".join(reasons), resolution="See --dry-run.")
+        require_something(part)
         if not chosen.targets:
             lines.note(f"shard {part.shard} has nothing to build: there are more shards than wheels")
             return part, Report(plan=chosen, outcomes=())

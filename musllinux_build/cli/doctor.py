@@ -14,7 +14,7 @@ from musllinux_build.arch import Arch
 from musllinux_build.cli.inside import inside_option, own_image
 from musllinux_build.cli.options import option, progress, verbosity_options
 from musllinux_build.cli.say import say
-from musllinux_build.config import Config, parse_arch
+from musllinux_build.config import Config, parse_arch, split_words
 from musllinux_build.doctor import Check, State, to_json, worst
 from musllinux_build.engines import EngineSpec, address_of, parse_engine
 from musllinux_build.errors import EngineError, UsageError
@@ -84,7 +84,7 @@ def _with_engine(
     def find() -> Endpoint:
         if spec is None:
             return find_endpoint(os.environ)
-        return endpoint_at(address_of(spec, os.environ, os.path.exists), os.environ)
+        return endpoint_at(address_of(spec, os.environ, os.path.exists))
 
     wanted = Wanted(archs=archs or tuple(Arch), named=bool(archs), bundle=bundle)
     with signals_as_errors():
@@ -116,6 +116,6 @@ def _parse_engine(word: str | None) -> EngineSpec | None:
 def _parse_archs(words: Sequence[str]) -> tuple[Arch, ...]:
     """Each named architecture once; UsageError with the near miss for one that is not known."""
     try:
-        return tuple(dict.fromkeys(arch for word in words for arch in parse_arch(word)))
+        return tuple(dict.fromkeys(arch for text in words for word in split_words(text) for arch in parse_arch(word)))
     except ValueError as error:
         raise UsageError(f"--arch: {error}") from error

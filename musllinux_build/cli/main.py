@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from musllinux_build import __version__
-from musllinux_build.errors import EngineError, MusllinuxBuildError
+from musllinux_build.errors import EngineError, MusllinuxBuildError, UsageError
 from musllinux_build.plaintext import plain_line
 
 # name → (module, attribute, one line of help): a module is imported only when its command runs.
@@ -79,8 +79,14 @@ class DefaultGroup(PipedGroup):
     """A group whose first argument may be a SOURCE: ``musllinux-build .`` is ``musllinux-build build .``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``build`` in front of what is neither a command nor an option of the group."""
+        """Put ``build`` in front of what is neither a command nor an option of the group.
+
+        Raises:
+            UsageError: it looks like a command that is misspelt, or is one of ``audit``'s.
+        """
         if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+            if not args[0].startswith("-") and not os.access(args[0], os.F_OK):
+                refuse_misspelt(args[0])
             args = ["build", *args]
         return super().parse_args(ctx, args)
 
@@ -101,6 +107,21 @@ class DefaultGroup(PipedGroup):
         """The table's one-line help, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def refuse_misspelt(word: str) -> None:
+    """Say which command a word that is no path must have meant; nothing where it is like none.
+
+    Raises:
+        UsageError: it is like one.
+    """
+    import difflib  # noqa: PLC0415 - only on the error path
+
+    below = {"show": "audit show", "repair": "audit repair", "verify": "images verify", "publish": "images publish"}
+    near = difflib.get_close_matches(word, [*COMMANDS, *below], n=1, cutoff=0.75)
+    if near:
+        meant = below.get(near[0], near[0])
+        raise UsageError(f"{word} is no command and no project", resolution=f"Did you mean musllinux-build {meant}?")
 
 
 @click.group(

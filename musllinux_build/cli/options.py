@@ -16,12 +16,15 @@ from rich.console import Console
 from musllinux_build.adapters.cache_files import tag_cache
 from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host_fetch import HostFetch
+from musllinux_build.errors import UsageError
 from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.kept import DEFAULT_LIMIT, parse_size
 from musllinux_build.report import human_size
 
 KEPT_LOGS = 20
+OFFLINE_PARTS = ("bases", "sources", "apk", "wheels", "lock.toml")
+"""What an offline directory may have (docs/offline.md)."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -106,7 +109,17 @@ def supply_options(command: F) -> F:
 
 
 def supplies_from(given: Mapping[str, Any]) -> Supplies:
-    """What ``supply_options`` say, over the shipped lock and the network."""
+    """What ``supply_options`` say, over the shipped lock and the network.
+
+    Raises:
+        UsageError: the offline directory has nothing that such a directory has.
+    """
+    offline = given["offline"]
+    if offline is not None and not any((offline / part).exists() for part in OFFLINE_PARTS):
+        raise UsageError(
+            f"{offline} has none of {', '.join(OFFLINE_PARTS)}",
+            resolution=f"Fill it where there is a network: musllinux-build images mirror {offline}",
+        )
     names = ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")
     fetch = HostFetch(cache=cache_directory() / "downloads")
     return Supplies.chosen(**{name: given[name] for name in names}, fetch=fetch)

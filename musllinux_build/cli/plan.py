@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,15 @@ import click
 from musllinux_build.arch import Arch
 from musllinux_build.cli.options import option, progress
 from musllinux_build.cli.say import say, say_json
-from musllinux_build.cli.selection import gather, part_of, recorded_times, selection_options, times_file
+from musllinux_build.cli.selection import (
+    gather,
+    part_of,
+    recorded_times,
+    require_something,
+    selection_options,
+    times_file,
+)
+from musllinux_build.cli.unread import unread
 from musllinux_build.errors import UsageError
 from musllinux_build.images.reference import DEFAULT_REGISTRY
 from musllinux_build.matrix import (
@@ -64,6 +73,8 @@ from musllinux_build.plaintext import plain_json
 def plan_command(**given: Any) -> int:
     """Say what a build of SOURCE would build, and build nothing."""
     wanted, form = gather(given), given["form"]
+    for sentence in unread(wanted.project, os.environ, click.get_current_context().find_root().command):
+        say(f"warning: {sentence}", err=True)
     part = part_of(wanted, Arch.from_machine(platform.machine()) or Arch.X86_64)
     # What only this machine remembers may be shown, but not decide which part is whose.
     known = wanted.times or ({} if wanted.shard else recorded_times(times_file(wanted.project)))
@@ -77,6 +88,7 @@ def plan_command(**given: Any) -> int:
         registry=wanted.config.registry or DEFAULT_REGISTRY,
     )
     if form == "text":
+        require_something(part)
         _show(part, jobs)
     elif form == "json":
         say_json(_document(part, jobs))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from musllinux_build.adapters.cache_files import Uses
 from musllinux_build.adapters.wheel_store import WheelStore
 from musllinux_build.arch import Arch
+from musllinux_build.builds.environment import expire
 from musllinux_build.builds.finished import Reuse, common_facts
 from musllinux_build.builds.repository import RepositoryDirectory
 from musllinux_build.builds.workshop import Host
@@ -74,6 +76,10 @@ def tidy(engine: Engine, cache: Path, lines: Progress, *, most: int, report: Rep
     else:
         if gone:
             lines.detail(f"{len(gone)} finished wheels of earlier runs are removed: more than {human_size(most)}")
+    try:
+        expire(cache / Kind.ENVIRONMENTS.value, time.time())
+    except OSError as error:
+        lines.warn(f"old build environments are not removed: {error}")
     if all(outcome.reused for outcome in report.outcomes):  # then there is no image that was not there before
         return
     uses = uses_of_images(cache, lines)

@@ -149,6 +149,22 @@ def part_of(asked: Asked, native: Arch, held: Held = MappingProxyType({})) -> Pa
     return Part(plan=mine, planned=planned, shard=asked.shard)
 
 
+def require_something(part: Part) -> Part:
+    """A part of a plan that builds something; a shard of it may be empty.
+
+    Raises:
+        UsageError: nothing is selected; the details are the reasons.
+    """
+    if not part.planned:
+        reasons = sorted({skip.reason for skip in part.plan.skipped})
+        raise UsageError(
+            "nothing is selected",
+            details="\n".join(reasons),
+            resolution="Choose others with --arch, --policy, --python, --build and --skip, or their keys.",
+        )
+    return part
+
+
 def held_by(engine: Callable[[Arch], Engine], asked: Asked, native: Arch) -> Held:
     """What the local images have, where nobody has chosen Pythons; a shard does not look at what one engine holds."""
     config, found = asked.config, dict[tuple[Policy, Arch], Collection[PythonTag]]()

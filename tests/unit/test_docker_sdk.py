@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from musllinux_build.adapters import docker_sdk
+from musllinux_build.adapters.addressed import endpoint_at
 from musllinux_build.adapters.docker_json import DEFAULT_SOCKET, Endpoint, no_answer, require_new_enough
 from musllinux_build.adapters.docker_sdk import ask, connect, find_endpoint
 from musllinux_build.arch import Arch
+from musllinux_build.engines import Address
 from musllinux_build.errors import EngineError
 from tests.fakes import answering
 
@@ -50,6 +52,16 @@ def test_docker_host_wins_over_contexts(home: Path) -> None:
     found = find_endpoint({"DOCKER_HOST": "tcp://near.example:2375", "DOCKER_CONTEXT": "far"})
     assert str(found) == "tcp://near.example:2375 (DOCKER_HOST)"
     assert not found.local
+
+
+@pytest.mark.usefixtures("home")
+def test_a_context_that_an_engine_setting_names_may_have_been_meant_as_an_address() -> None:
+    with pytest.raises(EngineError, match="no docker context far, which an engine setting names") as caught:
+        endpoint_at(Address(context="far"))
+    assert "or an address: unix://, tcp://, ssh://, podman" in caught.value.resolution
+    with pytest.raises(EngineError, match="no docker context far, which DOCKER_CONTEXT names") as caught:
+        find_endpoint({"DOCKER_CONTEXT": "far"})
+    assert "unix://" not in caught.value.resolution
 
 
 def test_the_named_context_wins_over_the_current_one(home: Path) -> None:

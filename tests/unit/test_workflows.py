@@ -16,6 +16,7 @@ import click
 import pytest
 
 from musllinux_build.cli.main import main
+from musllinux_build.images.absent import read_absent
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -266,6 +267,12 @@ def test_pages_that_name_a_release_say_so_while_there_is_none(path: Path) -> Non
     released = re.search(r"^## \[\d", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE) is not None
     if re.search(r"musllinux-build(?:==|@v)\d", text):
         assert ("install from a clone (`pip install .`)" in text.partition("\n## ")[0]) is not released
+
+
+def test_what_our_images_lack_is_told_where_they_are_verified() -> None:
+    action = (ROOT / ".github" / "actions" / "image" / "action.yml").read_text()
+    (path,) = re.findall(r"--absent (\S+)", action)
+    assert list(read_absent(ROOT / path)) == ["module.tkinter"]
 
 
 def test_the_workflows_use_these() -> None:
