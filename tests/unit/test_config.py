@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from musllinux_build.arch import Arch
+from musllinux_build.cli.build import build
 from musllinux_build.config import (
+    _READERS,
+    CIBUILDWHEEL,
     Config,
     parse_arch,
     parse_config,
@@ -162,6 +168,17 @@ def test_keys_of_cibuildwheel_say_what_takes_their_place() -> None:
     first, second = caught.value.details.splitlines()
     assert "name what the extra requires in test-requires" in first
     assert "did you mean 'test-requires'" in second
+
+
+def test_the_page_of_options_has_every_key_and_every_option() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
+    table, theirs = text.split("## Coming from cibuildwheel")
+    keys = {line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")}
+    assert keys == {*_READERS}
+    options = {option for parameter in build.params for option in parameter.opts if option.startswith("--")}
+    assert set(re.findall(r"--[a-z][a-z-]+", table)) <= {*options, "--no-verify"}
+    named = set(re.findall(r"`([a-z0-9_-]+)[` ]", theirs))
+    assert {key for key in CIBUILDWHEEL if key != "container-engine"} <= named
 
 
 def test_names_stand_between_blanks_or_commas() -> None:
