@@ -124,6 +124,41 @@ def small(place: Path, requires: str, setup: str) -> Path:
 
 
 @pytest.mark.parametrize("accel", ["full", "compiler"])
+def test_the_backend_is_told_its_settings_and_pip_its_limits(tool: Tool, tmp_path: Path, accel: str) -> None:
+    setup = "import setuptools\nprint('built by', setuptools.__version__)\n"
+    place = small(tmp_path / "project", "", f"{setup}setup(ext_modules=[Extension('machine', ['machine.c'])])")
+    table = 'build-backend = "own"\nbackend-path = ["."]'
+    text = (place / "pyproject.toml").read_text().replace('build-backend = "setuptools.build_meta"', table)
+    (place / "pyproject.toml").write_text(text)
+    (place / "limits.txt").write_text("setuptools==77.0.3\n")
+    (place / "own.py").write_text(
+        "from setuptools import build_meta\n"
+        "def get_requires_for_build_wheel(settings=None):\n    return []\n"
+        "def build_wheel(place, settings=None, metadata=None):\n"
+        "    print('told', settings)\n    return build_meta.build_wheel(place)\n"
+    )
+    limits = "PIP_CONSTRAINT=/project/limits.txt"
+    options = [
+        "--arch",
+        "aarch64",
+        "--python",
+        "3.13",
+        "--no-verify",
+        "--accel",
+        accel,
+        "-C",
+        "a=1",
+        "-C",
+        "b=2",
+        "-Cb=3",
+    ]
+    row = wheel_of(tool(place, *options, "--environment", limits, "--output", tmp_path / "out", "--json"))
+    log = Path(str(row["log"])).read_text(errors="replace")
+    assert "told {'a': '1', 'b': ['2', '3']}" in log
+    assert "built by 77.0.3" in log
+
+
+@pytest.mark.parametrize("accel", ["full", "compiler"])
 def test_ninja_is_native(tool: Tool, tmp_path: Path, accel: str) -> None:
     setup = """
 import shutil, subprocess
