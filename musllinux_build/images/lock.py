@@ -55,6 +55,10 @@ class BuilderRow:
     sha256: str | None
 
 
+STAGES = ("a", "b", "rc", "")
+"""What a version has behind its numbers before it is a release (PEP 440)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
     """A source archive; ``filename`` is upstream's name, ``size`` is in bytes."""
@@ -67,9 +71,14 @@ class SourceRow:
     size: int | None
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """Releases in order."""
-        return tuple(map(int, re.findall(r"\d+", self.version)))
+    def order(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Releases in order; an alpha, a beta and a candidate before what they lead to."""
+        release = re.match(r"[\d.]*", self.version)
+        assert release is not None  # nothing matches, too
+        rest = self.version[release.end() :]
+        stage = re.match(r"(a|b|rc)(?=\d)", rest)
+        numbers = [tuple(map(int, re.findall(r"\d+", text))) for text in (release[0], rest)]
+        return numbers[0], STAGES.index(stage[1] if stage else ""), numbers[1]
 
     @property
     def minor(self) -> str:

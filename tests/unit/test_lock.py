@@ -217,3 +217,10 @@ def test_the_shipped_lock_is_complete() -> None:
         assert not {*row.sysroot, *row.image} & set(row.extra)
     assert {row.arch for row in lock.wheels if row.group == "toolchain"} <= set(ENGINES)
     assert {row.name for row in lock.wheel_group("python")} == {"pip", "build", "packaging", "pyproject-hooks"}
+
+
+def test_releases_are_in_order() -> None:
+    versions = ["3.9.2", "3.15.0a7", "3.15.0b3", "3.15.0rc1", "3.15.0", "3.15.1", "6.5+20250101", "6.5+20250216"]
+    assert sorted(versions[::-1], key=lambda version: replace(SOURCE, version=version).order) == versions
+    # OpenSSL's letters are no betas.
+    assert replace(SOURCE, version="1.1.1b").order >= replace(SOURCE, version="1.1.1").order
