@@ -110,20 +110,24 @@ class Session:
 
     def _create(self, spec: ContainerSpec) -> str:
         closings = self._state.closed()
-        self._refuse_when(self._state.over())
+        self.go_on()
         labels: Mapping[str, str] = {**spec.labels, RUN_LABEL: self.run}
         container = self.engine.create(replace(spec, labels=labels))
         self._state.open.add(container)
         if self._state.over() or closings != self._state.closed():
             # Another thread closed the session before this container could be seen there.
             self._discard(container)
-            self._refuse_when(True)
+            raise _ending()
         return container
 
-    @staticmethod
-    def _refuse_when(closed: bool) -> None:  # noqa: FBT001 - a private guard
-        if closed:
-            raise EngineError("the run is ending: no container is started any more", resolution="Start again.")
+    def go_on(self) -> None:
+        """Nothing, as long as the run goes on; who waits for what a session does not give asks now and then.
+
+        Raises:
+            EngineError: a signal has ended the run.
+        """
+        if self._state.over():
+            raise _ending()
 
     def _discard(self, container: str) -> None:
         """Remove; what fails here is tried again, and told, when the session is closed."""
@@ -197,6 +201,10 @@ class Session:
             details=log.tail(log.started, _TAIL_LINES),
             resolution=f"The whole log: {log.place(log.started)}",
         )
+
+
+def _ending() -> EngineError:
+    return EngineError("the run is ending: nothing is started or waited for any more", resolution="Start again.")
 
 
 class Log:

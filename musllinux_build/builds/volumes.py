@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from musllinux_build.builds.session import Session
 from musllinux_build.errors import EngineError, ImageError, MusllinuxBuildError
-from musllinux_build.ports import LABEL, ContainerSpec, Engine, Progress
+from musllinux_build.ports import LABEL, ContainerSpec, Engine
 
 FILL_LABEL = "org.musllinux-build.fill"
 """A random word on a volume and on its seal: equal words mean that this very volume was filled to its end."""
@@ -54,7 +54,7 @@ def ensure_volume(session: Session, wanted: DataVolume, *, clock: Clock | None =
     """The name of the volume, filled from its data image if need be.
 
     Raises:
-        EngineError: the engine failed, or another run interfered.
+        EngineError: the engine failed, another run interfered, or a signal has ended this one.
         ImageError: the volume did not receive the files.
     """
     engine, progress, clock = session.engine, session.progress, clock or Clock()
@@ -62,7 +62,7 @@ def ensure_volume(session: Session, wanted: DataVolume, *, clock: Clock | None =
     if _sealed(engine, name):
         return name
     with progress.step(f"{wanted.what} volume"):
-        if _filled_by_another_run(engine, name, clock, progress):
+        if _filled_by_another_run(session, name, clock):
             return name
         engine.remove_volume(f"{name}{SEAL}")
         for container in engine.containers(f"{FILL_LABEL}={name}"):
@@ -92,9 +92,9 @@ def _sealed(engine: Engine, name: str) -> bool:
     return word != "" and word == _word(engine, f"{name}{SEAL}")
 
 
-def _filled_by_another_run(engine: Engine, name: str, clock: Clock, progress: Progress) -> bool:
+def _filled_by_another_run(session: Session, name: str, clock: Clock) -> bool:
     """Wait for a run that began to fill lately; false when there is none, or when it must have died."""
-    told = False
+    engine, progress, told = session.engine, session.progress, False
     while started := _word(engine, name).partition("-")[0]:
         if not started.isdecimal() or not 0 <= clock.now() - int(started) < FILL_SECONDS:
             return False
@@ -102,6 +102,7 @@ def _filled_by_another_run(engine: Engine, name: str, clock: Clock, progress: Pr
             progress.note(f"another run fills {name}, or was killed in it; waiting at most {FILL_SECONDS} s")
             told = True
         clock.pause(0.5)
+        session.go_on()
         if _sealed(engine, name):
             return True
     return False

@@ -6,15 +6,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
 from musllinux_build.builds.session import RUN_LABEL, Session, signals_as_errors
-from musllinux_build.errors import DiskFullError, EngineError, InterruptedBuildError, TerminatedError
+from musllinux_build.builds.volumes import FILL_LABEL, Clock, DataVolume, ensure_volume
+from musllinux_build.errors import DiskFullError, EngineError, FetchError, InterruptedBuildError, TerminatedError
+from musllinux_build.images.lock import SourceRow, WheelRow
 from musllinux_build.ports import ContainerSpec
 from tests.fakes import FakeEngine, ListProgress
 
@@ -268,3 +272,78 @@ def test_when_a_signal_has_ended_the_whole_no_part_creates_anything(engine: Engi
     with pytest.raises(EngineError, match="the run is ending"), session.part().container(SPEC):
         raise AssertionError
     assert not engine.created
+
+
+def end(session: Session) -> None:
+    """As a signal does."""
+    with pytest.raises(TerminatedError), closing(session):
+        raise TerminatedError("terminated")
+
+
+def test_another_run_s_volume_is_not_waited_for_when_a_signal_has_ended_this_one(
+    engine: Engine, session: Session
+) -> None:
+    others = {FILL_LABEL: "1000-other"}
+    engine.volume("compilers", others)
+    wanted = DataVolume(
+        what="toolchain", name="compilers", image="stock:fake", platform="x", mount="/x", command=[], expected=[]
+    )
+    times = iter([1001.0, 1061.0, 1061.0])
+    with pytest.raises(EngineError, match="the run is ending"):
+        ensure_volume(session, wanted, clock=Clock(now=lambda: next(times), pause=lambda _: end(session)))
+    assert engine.volume_labels("compilers") == others
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Path]:
+    """A file that is being opened until the end of the test, as an address that does not answer."""
+    path = tmp_path / "silent"
+    os.mkfifo(path)
+    yield path
+    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+
+
+def ended_in_a_thread(session: Session, fetch: Callable[[], Path], begun: Callable[[], bool]) -> None:
+    pool = ThreadPoolExecutor()
+    fetching = pool.submit(fetch)
+    pool.shutdown(wait=False)
+    for _ in range(1000):
+        if begun():
+            break
+        threading.Event().wait(0.01)
+    assert not fetching.done()
+    end(session)
+    with pytest.raises(EngineError, match="the run is ending"):
+        fetching.result(10)
+
+
+def test_a_download_is_not_waited_for_when_a_signal_has_ended_the_run(
+    session: Session, tmp_path: Path, silent: Path
+) -> None:
+    fetch = HostFetch(cache=tmp_path / "cache", go_on=session.go_on)
+    row = SourceRow(name="x", version="1", filename="x.tgz", urls=(silent.as_uri(),), sha256="0" * 64, size=1)
+    ended_in_a_thread(session, lambda: fetch.source(row, tmp_path / "x"), (tmp_path / "cache").exists)
+    with pytest.raises(FetchError, match="cannot fetch"):  # the main thread has a signal of its own
+        fetch.source(replace(row, urls=()), tmp_path / "x")
+
+
+def test_pip_is_ended_when_a_signal_has_ended_the_run(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, word = tmp_path / "python", tmp_path / "word"
+    python.write_text(f"#!/bin/sh\necho $$ > {word}.new\nmv {word}.new {word}\nexec sleep 100\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    fetch = HostFetch(cache=tmp_path / "cache", go_on=session.go_on)
+    row = WheelRow(group="g", name="x", version="1", filename="x-1-py3-none-any.whl", sha256="0" * 64)
+    ended_in_a_thread(session, lambda: fetch.wheel(row, tmp_path, ()), word.exists)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int(word.read_text()), 0)
+
+
+def test_what_goes_on_is_fetched_in_any_thread(session: Session, tmp_path: Path) -> None:
+    fetch = HostFetch(cache=tmp_path / "cache", go_on=session.go_on)
+    (tmp_path / "there").write_bytes(b"x")
+    address = (tmp_path / "there").as_uri()
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(fetch.unpinned, address).result() == fetch.unpinned(address) == b"x"
