@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from musllinux_build.arch import Arch
-from musllinux_build.builds.schedule import Group
+from musllinux_build.builds.schedule import Turn
 from musllinux_build.builds.workshop import Run, Workshop, open_workshop
 from musllinux_build.errors import MusllinuxBuildError
 from musllinux_build.plan import Target
@@ -50,7 +49,7 @@ def crashed(outcome: Outcome) -> bool:
     return error is not None and any(sign in f"{error.brief}\n{error.details}" for sign in CRASHES)
 
 
-Make = Callable[[Run, Target, Workshop, Group], Outcome]
+Make = Callable[[Run, Turn, Workshop], Outcome]
 Explain = Callable[[MusllinuxBuildError | OSError], MusllinuxBuildError]
 
 
@@ -67,29 +66,35 @@ class Floor:
     several: bool = False
     workshops: dict[tuple[int, Arch, Policy], Workshop | MusllinuxBuildError] = field(default_factory=dict)
     locks: dict[tuple[int, Arch, Policy], threading.Lock] = field(default_factory=dict)
-    busy: dict[int, int] = field(default_factory=dict)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def outcome(self, target: Target, group: Group) -> Outcome:
-        """What becomes of one target. A crash of an emulator is tried once more, elsewhere if that can be."""
-        able = sites_for(self.sites, target.arch)
-        with self._slot(able) as site:
-            first = self._outcome(site, target, group)
+    def able(self, target: Target) -> Sequence[int]:
+        """The numbers of the engines that may make a target, the best first."""
+        return [self.sites.index(site) for site in sites_for(self.sites, target.arch)]
+
+    def outcome(self, turn: Turn) -> Outcome:
+        """What becomes of one target. A crash of an emulator is tried once more, elsewhere if there is a slot free."""
+        first, site, target = self._outcome(turn), self.sites[turn.engine], turn.target
         if not crashed(first) or site.native is None or target.arch.runs_natively_on(site.native):
             return first
-        others = [other for other in able if other is not site] or [site]
+        turn.move([engine for engine in self.able(target) if engine != turn.engine])
+        name = self.sites[turn.engine].name
         site.run.session.progress.warn(
-            f"{target.identifier}: the emulator crashed; once more{f' on {others[0].name}' if others[0].name else ''}"
+            f"{target.identifier}: the emulator crashed; once more{f' on {name}' if name else ''}"
         )
-        with self._slot(others) as site:
-            return replace(self._outcome(site, target, group), retried=True)
+        return replace(self._outcome(turn), retried=True)
 
-    def _outcome(self, site: Site, target: Target, group: Group) -> Outcome:
-        run = self._speaking(site, target)
-        workshop = self._workshop(site, run, target)
+    def abandon(self) -> None:
+        """End what is under work, on every engine, when a signal ends the run."""
+        for site in self.sites:
+            site.run.session.close()
+
+    def _outcome(self, turn: Turn) -> Outcome:
+        run = self._speaking(self.sites[turn.engine], turn.target)
+        workshop = self._workshop(turn.engine, run, turn.target)
         if isinstance(workshop, MusllinuxBuildError):
-            return Outcome(target=target, seconds=0.0, error=workshop)
-        return self.make(run, target, workshop, group)
+            return Outcome(target=turn.target, seconds=0.0, error=workshop)
+        return self.make(run, turn, workshop)
 
     def _speaking(self, site: Site, target: Target) -> Run:
         """The run as one target sees it."""
@@ -98,28 +103,9 @@ class Floor:
         session = site.run.session
         return replace(site.run, session=session.speaking(NamedProgress(session.progress, target.identifier)))
 
-    @contextmanager
-    def _slot(self, able: Sequence[Site]) -> Iterator[Site]:
-        """The best engine that has a slot free, waited for if need be."""
-        with self.changed:
-            self.changed.wait_for(lambda: self._free(able) is not None)
-            site = self._free(able)
-            assert site is not None
-            index = self.sites.index(site)
-            self.busy[index] = self.busy.get(index, 0) + 1
-        try:
-            yield site
-        finally:
-            with self.changed:
-                self.busy[index] -= 1
-                self.changed.notify_all()
-
-    def _free(self, able: Sequence[Site]) -> Site | None:
-        return next((site for site in able if self.busy.get(self.sites.index(site), 0) < site.slots), None)
-
-    def _workshop(self, site: Site, run: Run, target: Target) -> Workshop | MusllinuxBuildError:
-        key = (self.sites.index(site), target.arch, target.policy)
-        with self.changed:
+    def _workshop(self, engine: int, run: Run, target: Target) -> Workshop | MusllinuxBuildError:
+        key = (engine, target.arch, target.policy)
+        with self.guard:
             lock = self.locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self.workshops:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
 from musllinux_build.builds.floor import Floor, Site, sites_for
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.reuse import finished_before, keep, reused
-from musllinux_build.builds.schedule import Group, Schedule
+from musllinux_build.builds.schedule import Group, Schedule, Turn
 from musllinux_build.builds.session import Log
 from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
@@ -74,15 +73,12 @@ def build_all(run: Run | Sequence[Site], plan: Plan) -> Report:
     def told(outcome: Outcome) -> None:
         outcomes[outcome.target] = outcome
 
-    def abandon() -> None:
-        for site in sites:
-            site.run.session.close()
-
     schedule = Schedule(
         make=floor.outcome,
+        able=floor.able,
         last=lambda outcome: bool(outcome.error) and (host.fail_fast or isinstance(outcome.error, PureProjectError)),
-        abandon=abandon,
-        limit=host.jobs,
+        abandon=floor.abandon,
+        slots=[site.slots for site in sites],
         weights=dict(zip(plan.targets, weigh(plan.targets, host.times), strict=True)),
     )
 
@@ -90,21 +86,21 @@ def build_all(run: Run | Sequence[Site], plan: Plan) -> Report:
     return Report(plan=plan, outcomes=tuple(outcomes[target] for target in plan.targets if target in outcomes))
 
 
-def _outcome(run: Run, target: Target, workshop: Workshop, group: Group) -> Outcome:
-    started = time.monotonic()
+def _outcome(run: Run, turn: Turn, workshop: Workshop) -> Outcome:
+    started, target = time.monotonic(), turn.target
+    earlier = turn.serving()
+    if (kept := reused(run, target, workshop.image, [earlier] if earlier is not None else [])) is not None:
+        return kept
     wheel: BuiltWheel | None = None
     failure: MusllinuxBuildError | None = None
     path = run.host.logs / f"{target.identifier}.log"
-    earlier = group.serving(target)
-    if (kept := reused(run, target, workshop.image, [earlier] if earlier is not None else [])) is not None:
-        return kept
     try:
         _check_python(workshop.image, target)
         with closing(Log(path, target.identifier)) as log:
             run.session.progress.note(f"{target.identifier}  (log: {path})")
             job = Job(run=run, target=target, workshop=workshop, log=log)
             if earlier is None:
-                wheel, earlier = _build_one(job, partial(group.settle, target))
+                wheel, earlier = _build_one(job, turn.settle)
             else:
                 wheel = _prove_again(job, earlier)
             keep(run, target, workshop.image, wheel)
