@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,11 +16,14 @@ import pytest
 from musllinux_build.arch import Arch
 from musllinux_build.builds.pipeline import build_all
 from musllinux_build.builds.schedule import Group, Schedule, Slots, Turn, longest
-from musllinux_build.errors import BuildError, EngineError, TerminatedError
+from musllinux_build.builds.session import signals_as_errors
+from musllinux_build.errors import BuildError, EngineError, InterruptedBuildError, TerminatedError
 from musllinux_build.plan import Plan, Target
+from musllinux_build.policy import Policy
+from musllinux_build.ports import ImageInfo
 from musllinux_build.report import BuiltWheel, Outcome, Report
 from tests.unit.test_engines import Engines
-from tests.unit.test_pipeline import EXTENSION, Bench, target
+from tests.unit.test_pipeline import EXTENSION, IMAGE, Bench, target
 from tests.wheelgen import WheelSpec, build_wheel
 
 WAIT = 20
@@ -372,3 +377,43 @@ def test_when_a_signal_ends_the_run_nobody_waits_for_an_earlier_python() -> None
 
     with pytest.raises(TerminatedError):
         in_time(lambda: schedule(make, [2]).run([group, other], interrupted))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_builds_of_images_on_every_engine(tmp_path: Path, number: signal.Signals) -> None:
+    engines = Engines(tmp_path, here=None, mainframe=Arch.S390X)
+    at_work = threading.Barrier(3, timeout=WAIT)
+    late = []
+
+    def build_of(bench: Bench) -> Callable[[Policy, Arch], ImageInfo]:
+        ended = threading.Event()
+        bench.engine.abandon_builds = ended.set  # type: ignore[method-assign] # as a builder's connection is closed
+
+        def image(_: Policy, arch: Arch) -> ImageInfo:
+            at_work.wait()
+            if not ended.wait(WAIT):
+                late.append(arch)
+            return bench.known(f"{IMAGE}-{arch.value}")
+
+        return image
+
+    for bench in engines.benches.values():
+        bench.images = build_of(bench)
+
+    def send() -> None:
+        at_work.wait()
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    plan = Plan(targets=(target(), target(Arch.S390X)), skipped=())
+    try:
+        with signals_as_errors(), pytest.raises((InterruptedBuildError, TerminatedError)):
+            build_all(engines.sites, plan)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        sender.join()
+    assert not late
+    assert not any(bench.engine.boxes for bench in engines.benches.values())
