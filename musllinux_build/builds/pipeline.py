@@ -16,7 +16,7 @@ from musllinux_build.audit.repair import RepairReport, repair_wheel
 from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
 from musllinux_build.builds.floor import Floor, Site, sites_for
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
-from musllinux_build.builds.reuse import finished_before, keep, reused
+from musllinux_build.builds.reuse import finished_before, keep, kept_wheel, reused
 from musllinux_build.builds.schedule import Group, Schedule, Turn
 from musllinux_build.builds.session import Log
 from musllinux_build.builds.steps import before_build_step
@@ -88,9 +88,10 @@ def build_all(run: Run | Sequence[Site], plan: Plan) -> Report:
 
 def _outcome(run: Run, turn: Turn, workshop: Workshop) -> Outcome:
     started, target = time.monotonic(), turn.target
-    earlier = turn.serving()
-    if (kept := reused(run, target, workshop.image, [earlier] if earlier is not None else [])) is not None:
-        return kept
+    kept = kept_wheel(run, target, workshop.image)
+    earlier = turn.settle(kept.path.name) if kept is not None else turn.serving()
+    if kept is not None and (outcome := reused(run, target, kept, earlier)) is not None:
+        return outcome
     wheel: BuiltWheel | None = None
     failure: MusllinuxBuildError | None = None
     path = run.host.logs / f"{target.identifier}.log"

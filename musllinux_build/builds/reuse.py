@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 
-from musllinux_build.builds.finished import Reuse, wheel_key
+from musllinux_build.builds.finished import wheel_key
+from musllinux_build.builds.schedule import Group
 from musllinux_build.builds.workshop import Run
 from musllinux_build.errors import InterruptedBuildError, MusllinuxBuildError, TerminatedError
 from musllinux_build.plan import Target
@@ -18,51 +18,46 @@ from musllinux_build.tags import serves
 
 
 def finished_before(run: Run, targets: Sequence[Target]) -> dict[Target, Outcome]:
-    """The outcomes of those targets whose wheels are there; the engine is asked for its local images alone."""
-    found: dict[Target, Outcome] = {}
-    if run.supply.reuse is None or run.supply.reuse.rebuild:
-        return found
-    for _, group in groupby(targets, key=lambda target: (target.arch, target.policy)):
-        members = tuple(group)
-        image = _local_image(run, run.supply.reuse, members[0])
-        missing: list[PythonTag] = []
-        for target in members if image is not None else ():
-            assert image is not None
-            outcome = reused(run, target, image, wheels_of(found.values(), target), missing=missing)
-            if outcome is None:
-                missing.append(target.python)
-            else:
-                found[target] = outcome
-    return found
+    """The outcomes of those targets of one architecture and policy whose wheels are there.
 
-
-def wheels_of(outcomes: Collection[Outcome], target: Target) -> list[BuiltWheel]:
-    """The wheels there are already of ``target``'s architecture and policy, each once."""
-    return [
-        outcome.wheel
-        for outcome in outcomes
-        if outcome.wheel is not None
-        and not outcome.same_as
-        and (outcome.target.arch, outcome.target.policy) == (target.arch, target.policy)
-    ]
-
-
-def reused(
-    run: Run, target: Target, image: ImageInfo, done: Sequence[BuiltWheel], *, missing: Collection[PythonTag] = ()
-) -> Outcome | None:
-    """The outcome of ``target`` by a wheel that is kept, copied into the output; None when it has to be built.
-
-    Where a wheel in ``done`` serves the target (abi3), what is kept is that wheel's proof with this Python. A wheel
-    that an earlier Python in ``missing`` would make again, under the same name, waits for that one.
+    The engine is asked for its local images alone. A wheel that an earlier Python without one would make again, under
+    the same name, waits for that one.
     """
-    reuse, started = run.supply.reuse, time.monotonic()
+    group = Group(targets=tuple(targets))
+    image = _local_image(run, targets[0])
+    missing: list[PythonTag] = []
+    for target in targets if image is not None else ():
+        assert image is not None
+        kept, outcome = kept_wheel(run, target, image), None
+        if kept is not None and not any(serves(kept.path.name, python) for python in missing):
+            outcome = reused(run, target, kept, group.serving(target))
+        if outcome is None:
+            missing.append(target.python)
+        else:
+            group.outcomes[target] = outcome
+    return group.outcomes
+
+
+def kept_wheel(run: Run, target: Target, image: ImageInfo) -> BuiltWheel | None:
+    """What an earlier run has kept for ``target``, where it may be used again."""
+    reuse = run.supply.reuse
     if reuse is None or reuse.rebuild:
         return None
-    earlier = next((built for built in done if serves(built.path.name, target.python)), None)
     try:
-        kept = reuse.store.find(wheel_key(reuse, target, image))
-        if kept is None or any(serves(kept.path.name, python) for python in missing):
-            return None
+        return reuse.store.find(wheel_key(reuse, target, image))
+    except (MusllinuxBuildError, OSError) as error:
+        _not_reused(run, target, error)
+        return None
+
+
+def reused(run: Run, target: Target, kept: BuiltWheel, earlier: BuiltWheel | None) -> Outcome | None:
+    """The outcome of ``target`` by the wheel that is kept, copied into the output; None when it has to be built.
+
+    Where the wheel of an ``earlier`` Python serves the target (abi3), what is kept is that wheel's proof with this one.
+    """
+    reuse, started = run.supply.reuse, time.monotonic()
+    assert reuse is not None
+    try:
         wheel = reuse.store.take(kept, run.host.output) if earlier is None else _proof_of(earlier, kept)
     except (MusllinuxBuildError, OSError) as error:
         _not_reused(run, target, error)
@@ -91,7 +86,10 @@ def _proof_of(earlier: BuiltWheel, kept: BuiltWheel) -> BuiltWheel | None:
     return replace(kept, path=earlier.path) if kept.sha256 == earlier.sha256 else None
 
 
-def _local_image(run: Run, reuse: Reuse, target: Target) -> ImageInfo | None:
+def _local_image(run: Run, target: Target) -> ImageInfo | None:
+    reuse = run.supply.reuse
+    if reuse is None or reuse.rebuild:
+        return None
     try:
         return reuse.image(target.policy, target.arch)
     except MusllinuxBuildError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -246,25 +247,29 @@ def test_a_reused_wheel_serves_a_python_that_is_new(machine: Machine) -> None:
     assert machine.project.seen.count("-c") == 2
 
 
-def test_two_wheels_of_one_name_never_come_out_of_one_run(machine: Machine) -> None:
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_two_wheels_of_one_name_never_come_out_of_one_run(machine: Machine, jobs: int) -> None:
     """3.13 alone made other bytes under the name that 3.11 gives its wheel."""
     abi3(machine, b"# 3.13")
     machine.build(target(minor=13))
     abi3(machine, b"# 3.11")
-    first, second = machine.again(target(minor=11), target(minor=13)).outcomes
+    first, second = machine.again(target(minor=11), target(minor=13), jobs=jobs).outcomes
     assert not first.reused
     assert not second.reused
     assert first.wheel is not None
     assert second.wheel is not None
     assert first.wheel.sha256 == second.wheel.sha256
+    assert first.wheel.sha256 == hashlib.sha256(first.wheel.path.read_bytes()).hexdigest()
     assert second.same_as == first.wheel.path.name
+    assert machine.project.seen.count("build") == 1
 
 
-def test_a_wheel_that_waited_for_an_earlier_python_is_reused_when_that_fails(machine: Machine) -> None:
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_a_wheel_that_waited_for_an_earlier_python_is_reused_when_that_fails(machine: Machine, jobs: int) -> None:
     abi3(machine)
     machine.build(target(minor=13))
     machine.project.wheels = lambda _: {}
-    first, second = machine.again(target(minor=11), target(minor=13)).outcomes
+    first, second = machine.again(target(minor=11), target(minor=13), jobs=jobs).outcomes
     assert first.error is not None
     assert second.reused
 
