@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 
 from musllinux_build.audit.repair import RepairReport, repair_wheel
@@ -17,7 +16,7 @@ from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
 from musllinux_build.builds.floor import Floor, Site, sites_for
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.reuse import finished_before, keep, kept_wheel, reused
-from musllinux_build.builds.schedule import Group, Schedule, Turn
+from musllinux_build.builds.schedule import Group, Schedule, Turn, grouped
 from musllinux_build.builds.session import Log
 from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
@@ -61,13 +60,11 @@ def build_all(run: Run | Sequence[Site], plan: Plan) -> Report:
         (Site(run=run, native=run.session.engine.info().arch, slots=run.host.jobs),) if isinstance(run, Run) else run
     )
     host = sites[0].run.host
+    groups = [Group(targets=targets) for targets in grouped(plan.targets)]
     outcomes: dict[Target, Outcome] = {}
-    groups = []
-    for (arch, _), members in groupby(plan.targets, key=lambda target: (target.arch, target.policy)):
-        targets = tuple(members)
-        found = finished_before(sites_for(sites, arch)[0].run, targets)
-        outcomes |= found
-        groups.append(Group(targets=targets, outcomes=dict(found)))
+    for group in groups:
+        group.outcomes.update(finished_before(sites_for(sites, group.targets[0].arch)[0].run, group.targets))
+        outcomes |= group.outcomes
     floor = Floor(sites=sites, make=_outcome, explain=lambda error: _explained(error, host), several=host.jobs > 1)
 
     def told(outcome: Outcome) -> None:

@@ -18,14 +18,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from musllinux_build.arch import Arch
 from musllinux_build.builds.session import undisturbed
 from musllinux_build.errors import EngineError
 from musllinux_build.plan import Target
+from musllinux_build.policy import Policy
 from musllinux_build.report import BuiltWheel, Outcome
 from musllinux_build.tags import serves
 
 GLANCE_SECONDS = 0.5
 """How late a signal may be seen that came just before a wait, which it then does not end."""
+
+
+def grouped(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
+    """The targets of each architecture and policy in the plan's order, wherever in the plan they stand."""
+    groups: dict[tuple[Arch, Policy], list[Target]] = {}
+    for target in targets:
+        groups.setdefault((target.arch, target.policy), []).append(target)
+    return [tuple(members) for members in groups.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

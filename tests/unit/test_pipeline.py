@@ -429,6 +429,23 @@ def test_one_abi3_wheel_serves_every_later_python_and_is_proven_with_each(bench:
     assert first.wheel.sha256 == hashlib.sha256((bench.output / bench.written[0]).read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_wheel_serves_its_architecture_wherever_the_others_stand_in_the_plan(bench: Bench, jobs: int) -> None:
+    def wheels(python: str) -> Mapping[str, bytes]:
+        files = {"x.abi3.so": EXTENSION, "y.py": python.encode()}
+        return {
+            "demo-1.0-cp311-abi3-linux_x86_64.whl": build_wheel(WheelSpec(files=files, tag="cp311-abi3-linux_x86_64"))
+        }
+
+    bench.project.wheels = wheels
+    bench.run = replace(bench.run, host=replace(bench.run.host, jobs=jobs))
+    first, _, last = bench.build(target(minor=11), target(Arch.I686, 11), target(minor=13)).outcomes
+    assert first.wheel is not None
+    assert last.wheel is not None
+    assert last.same_as == first.wheel.path.name
+    assert first.wheel.sha256 == last.wheel.sha256 == hashlib.sha256(first.wheel.path.read_bytes()).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("name", "python", "expected"),
     [

@@ -15,7 +15,7 @@ import pytest
 
 from musllinux_build.arch import Arch
 from musllinux_build.builds.pipeline import build_all
-from musllinux_build.builds.schedule import Group, Schedule, Slots, Turn, longest
+from musllinux_build.builds.schedule import Group, Schedule, Slots, Turn, grouped, longest
 from musllinux_build.builds.session import signals_as_errors
 from musllinux_build.errors import BuildError, EngineError, InterruptedBuildError, TerminatedError
 from musllinux_build.plan import Plan, Target
@@ -132,6 +132,12 @@ def test_the_longest_goes_first_among_architectures_and_the_plan_s_order_within_
         turn.finish(outcome(turn.target), last=False)
     assert begun == [*long.targets, *short.targets]
     assert longest({1: short.targets[0], 2: long.targets[0]}, {}) == 1
+
+
+def test_targets_that_are_mixed_are_sorted_into_their_groups() -> None:
+    first, other, last = target(minor=11), target(Arch.I686, 11), target(minor=13)
+    old = replace(first, policy=Policy.MUSLLINUX_1_1)
+    assert grouped([first, other, old, last]) == [(first, last), (other,), (old,)]
 
 
 def test_each_engine_works_from_the_beginning() -> None:
