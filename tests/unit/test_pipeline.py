@@ -221,6 +221,7 @@ def test_a_shell_of_an_image_that_is_no_link_stays(bench: Bench) -> None:
 def test_what_the_kernel_executes_needs_no_userland(bench: Bench, arch: Arch) -> None:
     with_userland(bench)
     bench.build(target(arch))
+    assert "build" in bench.purposes
     assert not any(USERLAND_MOUNT in box.spec.volumes.values() for box in bench.engine.created)
 
 
