@@ -87,6 +87,22 @@ def test_programs_are_the_image_s_own(shop: Shop) -> None:
     assert shop.sh("awk 2>&1 || echo $?") == "awk: not found\n127\n"
 
 
+def test_a_link_of_the_project_means_what_it_leads_to(shop: Shop) -> None:
+    shop.sh("mkdir /l; cd /l; ln -s $(command -v make) gmake; ln -s gmake hmake; ln -s $(command -v sed) sed")
+    for command in ("PATH=$PATH:/l; gmake", "PATH=/l:$PATH; hmake", "/l/gmake", "cd /l; ./hmake"):
+        assert shop.sh(f"{command} --version").startswith("GNU Make "), command
+    assert shop.sh("PATH=/l:$PATH; echo x | sed s/x/y/; echo x | /l/sed s/x/z/") == "y\nz\n"
+    # The image's busybox knows no gsed either.
+    assert "applet not found" in shop.sh("cd /l; ln -s $(command -v sed) gsed; ./gsed 2>&1 || true")
+    shop.sh("rm -r /l")
+
+
+def test_a_script_without_its_first_line_is_the_shell_s(shop: Shop) -> None:
+    shop.sh("printf 'echo mine \"$@\"; exit 3\n' >/usr/local/bin/sed; chmod +x /usr/local/bin/sed")
+    assert shop.sh("env sed a 'b c' || echo $?") == "mine a b c\n3\n"
+    shop.sh("rm /usr/local/bin/sed")
+
+
 def test_links_and_files_are_made_as_before(shop: Shop) -> None:
     shop.sh("mkdir /t; cd /t; echo a >a; ln -s a b; chmod 600 a; cp -a b c; find . -type l | sort | xargs ls -d >d")
     assert shop.sh("cd /t; cat d; stat -c %a a; readlink c") == "./b\n./c\n600\na\n"
