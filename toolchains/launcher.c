@@ -24,6 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 extern char **environ;
 
 enum mode { DRIVER, LINKER, ARCHIVER };
@@ -106,7 +108,7 @@ static char *cut(char *path) {
 /* The longest match wins: <triple>-gcc-ar is an archiver, although "ar" matches too. */
 static const struct tool *tool_of(const char *name) {
     const struct tool *best = NULL;
-    for (size_t i = 0; i < sizeof TOOLS / sizeof *TOOLS; i++) {
+    for (size_t i = 0; i < COUNT(TOOLS); i++) {
         size_t whole = strlen(name), part = strlen(TOOLS[i].name);
         if (part > whole || strcmp(name + whole - part, TOOLS[i].name)) continue;
         if (part < whole && name[whole - part - 1] != '-') continue;
@@ -120,11 +122,10 @@ static int names_build_machine(const char *argument) {
     return !strcmp(argument, "-march=native") || !strcmp(argument, "-mtune=native") || !strcmp(argument, "-mcpu=native");
 }
 
-static char *read_file(const char *path) {
+/* All that an open file or pipe still holds, and a zero byte. */
+static char *read_all(int file, size_t *length) {
     size_t used = 0, room = 65536;
     char *content = must(malloc(room));
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return free(content), NULL;
     for (;;) {
         ssize_t got = read(file, content + used, room - used - 1);
         if (got < 0 && errno == EINTR) continue;
@@ -134,40 +135,71 @@ static char *read_file(const char *path) {
     }
     close(file);
     content[used] = 0;
+    *length = used;
     return content;
 }
 
+/* A pipe is not read here: who it is meant for would find it empty. */
+static char *read_file(const char *path) {
+    struct stat found;
+    size_t length;
+    int file = stat(path, &found) || !S_ISREG(found.st_mode) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    return file < 0 ? NULL : read_all(file, &length);
+}
+
 /* One word of a response file as GCC and clang split it: blanks part, quotes hold together, a backslash takes the
- * next character as it is. */
-static char *next_word(const char **cursor) {
-    const char *at = *cursor;
-    char quote = 0, *word, *end;
-    while (*at && strchr(" \t\n\r\f\v", *at)) at++;
+ * next character as it is. It is made in place, where it never needs more room. */
+static char *next_word(char **cursor) {
+    static const char blanks[] = " \t\n\r\f\v";
+    char *at = *cursor + strspn(*cursor, blanks), *word = at, *end = at, quote = 0;
     if (!*at) return NULL;
-    word = end = must(malloc(strlen(at) + 1));
-    for (; *at && (quote || !strchr(" \t\n\r\f\v", *at)); at++) {
+    for (; *at && (quote || !strchr(blanks, *at)); at++) {
         if (*at == '\\' && at[1]) *end++ = *++at;
         else if (quote ? *at == quote : (*at == '"' || *at == '\'')) quote = quote ? 0 : *at;
         else *end++ = *at;
     }
+    *cursor = *at ? at + 1 : at;
     *end = 0;
-    *cursor = at;
     return word;
 }
 
-/* A user's driver argument. A response file is opened here only when it asks for the build machine's processor. */
-static void add_user(struct arguments *list, const char *argument, int depth) {
-    char *content;
-    const char *cursor, *word;
-    if (names_build_machine(argument)) {
-        fprintf(stderr, "%s: warning: ignoring %s: a wheel runs on other machines\n", self_name, argument);
-        return;
+/* A command line that is gone through; the words of a response file stand in its place. */
+struct words {
+    char **next;
+    char *file[8];
+    size_t depth;
+};
+
+static const char *next_argument(struct words *words) {
+    for (;;) {
+        char *word = words->depth ? next_word(&words->file[words->depth - 1]) : *words->next ? *words->next++ : NULL;
+        if (!word && !words->depth) return NULL;
+        if (!word) {
+            words->depth--;
+            continue;
+        }
+        char *content = *word == '@' && words->depth < COUNT(words->file) ? read_file(word + 1) : NULL;
+        if (!content) return word;
+        words->file[words->depth++] = content;
     }
-    if (argument[0] != '@' || depth > 8 || !(content = read_file(argument + 1)) || !strstr(content, "=native")) {
+}
+
+/* A user's driver argument. A response file stays one unless something in it is changed. */
+static void add_user(struct arguments *list, char *argument) {
+    char *alone[] = {argument, NULL};
+    struct words words = {.next = alone};
+    const char *word;
+    int changed = 0;
+    while ((word = next_argument(&words))) changed |= names_build_machine(word);
+    if (!changed) {
         add(list, argument);
         return;
     }
-    for (cursor = content; (word = next_word(&cursor));) add_user(list, word, depth + 1);
+    words = (struct words){.next = alone};
+    while ((word = next_argument(&words))) {
+        if (!names_build_machine(word)) add(list, word);
+        else fprintf(stderr, "%s: warning: ignoring %s: a wheel runs on other machines\n", self_name, word);
+    }
 }
 
 /* Questions that gcc answers and clang does not; gcc takes one dash or two. The answers are those of a gcc without
@@ -210,7 +242,6 @@ static const char *const GCC_ALONE[] = {"-fopenmp", "-fopenacc", "-fplugin=", "-
 static const char *const PROBES[] = {"/CMakeScratch/", "/CMakeTmp/", "/meson-private/", "/CompilerIdC/", "/CompilerIdCXX/"};
 static const char *const PROBE_NAMES[] = {"conftest", "_configtest", "CMakeCCompiler", "CMakeCXXCompiler", "testCCompiler",
                                           "testCXXCompiler", "sanitycheckc"};
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const char *base_of(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -233,14 +264,12 @@ static void add_traits(struct traits *found, const char *word) {
 
 static struct traits traits_of(char **user) {
     struct traits found = {0};
+    struct words words = {.next = user};
+    const char *word;
     char place[PATH_MAX] = "";
     if (getcwd(place, sizeof place - 1)) strcat(place, "/"), add_traits(&found, place);
     found.source = found.reason = NULL;
-    for (; *user; user++) {
-        const char *cursor = **user == '@' ? read_file(*user + 1) : NULL, *word;
-        if (!cursor) add_traits(&found, *user);
-        else while ((word = next_word(&cursor))) add_traits(&found, word);
-    }
+    while ((word = next_argument(&words))) add_traits(&found, word);
     return found;
 }
 
@@ -266,7 +295,7 @@ static void record(const char *reason, const char *source) {
 
 static void own_arguments(struct arguments *list, const char *program, char **user) {
     add(list, program);
-    for (; *user; user++) add_user(list, *user, 0);
+    for (; *user; user++) add_user(list, *user);
 }
 
 static int run_to_end(const char *program, struct arguments *list);
@@ -313,7 +342,7 @@ static void driver_arguments(struct arguments *list, const struct tool *tool, co
         add(list, "-static-libgcc");
         add(list, "--end-no-unused-arguments");
     }
-    for (; *user; user++) add_user(list, *user, 0);
+    for (; *user; user++) add_user(list, *user);
 }
 
 /* What Alpine's gcc tells its linker. It stands here and not in clang.cfg, where clang takes it for something to link
@@ -324,18 +353,18 @@ static const char *const LINK_DEFAULTS[] = {"--as-needed", "-z", "relro", "-z", 
 static const char *const LINK_NEVER[] = {"--pack-dyn-relocs=none", "-z", "nopack-relative-relocs"};
 
 /* Alpine's gcc ends every link with -lssp_nonshared (__stack_chk_fail_local, which its i686 objects call). An archive
- * at the end of the line adds nothing unless a symbol of it is missing. */
+ * at the end of the line adds nothing unless a symbol of it is missing. A long command comes as a response file. */
 static void linker_arguments(struct arguments *list, const char *name, char **user) {
-    const char *root = NULL;
+    struct words words = {.next = user};
+    const char *root = NULL, *word;
     int relocatable = 0;
-    for (size_t i = 0; !strcmp(name, "ld.lld") && i < sizeof LINK_DEFAULTS / sizeof *LINK_DEFAULTS; i++)
-        add(list, LINK_DEFAULTS[i]);
-    for (; *user; user++) {
-        if (starts(*user, "--sysroot=")) root = *user + strlen("--sysroot=");
-        if (!strcmp(*user, "-r") || !strcmp(*user, "--relocatable")) relocatable = 1;
-        add(list, *user);
+    while ((word = next_argument(&words))) {
+        if (starts(word, "--sysroot=")) root = word + strlen("--sysroot=");
+        if (!strcmp(word, "-r") || !strcmp(word, "--relocatable")) relocatable = 1;
     }
-    for (size_t i = 0; list->count > 2 && i < sizeof LINK_NEVER / sizeof *LINK_NEVER; i++) add(list, LINK_NEVER[i]);
+    for (size_t i = 0; !strcmp(name, "ld.lld") && i < COUNT(LINK_DEFAULTS); i++) add(list, LINK_DEFAULTS[i]);
+    for (; *user; user++) add(list, *user);
+    for (size_t i = 0; list->count > 2 && i < COUNT(LINK_NEVER); i++) add(list, LINK_NEVER[i]);
     if (!root || relocatable) return;
     if (!strcmp(root, "/")) root = "";
     add(list, text("-L%s/usr/local/lib", root)); /* GNU ld's own search path has it, lld has none */

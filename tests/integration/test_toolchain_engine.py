@@ -173,6 +173,19 @@ def test_only_libc_is_needed_and_nothing_is_packed(shop: Shop) -> None:
     shop.works("cmp a.so b.so")
 
 
+def test_a_long_link_finds_what_a_short_one_finds(shop: Shop) -> None:
+    """A driver gives a long command to its linker in a file."""
+    shop.works("mkdir -p /usr/local/lib && cc -shared -fPIC answer.c -o /usr/local/lib/libfar.so")
+    shop.works("printf 'int answer(void); int main(void) { return answer() - 42; }\\n' >far.c")
+    shop.works("seq 1 20000 | sed 's,.*,-L/tmp/nowhere/&,' >long")
+    shop.works("gcc -v far.c @long -lfar -o far 2>said || { tail said; false; }; grep -q @/tmp/response- said")
+    shop.works("LD_LIBRARY_PATH=/usr/local/lib ./far; gcc -r @long far.c -o far.o; rm /usr/local/lib/libfar.so")
+
+
+def test_a_pipe_in_place_of_a_response_file_is_read_once(shop: Shop) -> None:
+    assert "puts" in shop.works("echo hello.c | gcc -E @/dev/stdin")
+
+
 def test_the_build_machine_s_processor_is_never_meant(shop: Shop) -> None:
     assert "warning: ignoring -march=native" in shop.works("gcc -march=native -c hello.c 2>&1")
     shop.works("echo '-march=native \"-DGREETING=a b\" -c hello.c' > words")
