@@ -226,50 +226,100 @@ static int ends(const char *string, const char *suffix) {
     return part <= whole && !strcmp(string + whole - part, suffix);
 }
 
-/* What a word of the command line means to the choice of a compiler. */
+/* What a command line means to the choice of a compiler. */
 struct traits {
-    const char *source; /* the first translation unit that is named */
-    const char *reason; /* why clang is not even tried: an option or language of gcc's alone */
-    int probe;          /* a question that a configure script, CMake or meson asks; a "no" is an answer */
+    struct arguments sources; /* the translation units */
+    const char *reason;       /* why clang is not even tried: an option or language of gcc's alone */
+    int probe;                /* a question that a configure script, CMake or meson asks; a "no" is an answer */
 };
 
-static const char *const SOURCES[] = {".c",  ".cc", ".cp", ".cpp", ".cxx", ".c++", ".C",
-                                      ".s",  ".S",  ".sx", ".i",   ".ii",  ".m",   ".mm"};
+static const char *const SOURCES[] = {
+    ".c", ".cc", ".cp", ".cpp", ".cxx", ".c++", ".C", ".s", ".S", ".sx", ".i", ".ii", ".m", ".mm", ".h", ".hh",
+    ".hp", ".H", ".hpp", ".hxx", ".h++",
+};
 static const char *const FORTRAN[] = {".f",   ".for", ".ftn", ".f77", ".f90", ".f95", ".f03",
                                       ".f08", ".F",   ".FOR", ".F77", ".F90", ".F95", ".F03"};
 /* OpenMP here means gcc's libgomp, which clang cannot compile for. */
 static const char *const GCC_ALONE[] = {"-fopenmp", "-fopenacc", "-fplugin=", "-specs=", "--specs="};
-static const char *const PROBES[] = {"/CMakeScratch/", "/CMakeTmp/", "/meson-private/", "/CompilerIdC/", "/CompilerIdCXX/"};
-static const char *const PROBE_NAMES[] = {"conftest", "_configtest", "CMakeCCompiler", "CMakeCXXCompiler", "testCCompiler",
-                                          "testCXXCompiler", "sanitycheckc"};
+/* Options whose value is the next word, which then is no input. -o and -x are looked at themselves. */
+static const char *const VALUED[] = {
+    "-A", "-B", "-D", "-F", "-G", "-I", "-J", "-L", "-MF", "-MQ", "-MT", "-T", "-Tbss", "-Tdata", "-Ttext", "-U",
+    "-Xclang", "-Xlinker", "-Xassembler", "-arch", "-aux-info", "-dumpbase", "-dumpdir", "-e", "-dumpbase-ext",
+    "-idirafter", "-imacros", "-imultilib", "-include", "-iprefix", "-iquote", "-isysroot", "-isystem",
+    "-iwithprefix", "-iwithprefixbefore", "-l", "-mllvm", "-target", "-u", "-Xpreprocessor", "-wrapper", "-z",
+    "--param", "--sysroot",
+};
+static const char *const PROBES[] = {
+    "/CMakeScratch/", "/CMakeTmp/", "/meson-private/", "/CompilerIdC/", "/CompilerIdCXX/",
+};
+static const char *const PROBE_NAMES[] = {
+    "conftest", "_configtest", "sanitycheckc", "sanitycheckcpp", "CMakeCCompilerId", "CMakeCXXCompilerId",
+    "CMakeCCompilerABI", "CMakeCXXCompilerABI", "testCCompiler", "testCXXCompiler",
+};
 
-static const char *base_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+static int ends_in(const char *word, const char *const *suffix, size_t count) {
+    while (count--)
+        if (ends(word, suffix[count])) return 1;
+    return 0;
 }
 
-static void add_traits(struct traits *found, const char *word) {
-    if (word[0] == '-') {
-        for (size_t i = 0; i < COUNT(GCC_ALONE); i++)
-            if (ends(GCC_ALONE[i], "=") ? starts(word, GCC_ALONE[i]) : !strcmp(word, GCC_ALONE[i])) found->reason = word;
-        return;
+static int takes_value(const char *option) {
+    for (size_t i = 0; i < COUNT(VALUED); i++)
+        if (!strcmp(option, VALUED[i])) return 1;
+    return 0;
+}
+
+/* A directory or name that only probes have: conftest.c, conftest2.o and conftest_1.c, but not conftest_helpers.c. */
+static int names_probe(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *rest;
+    for (size_t i = 0; i < COUNT(PROBES); i++)
+        if (strstr(text("/%s", path), PROBES[i])) return 1;
+    for (size_t i = 0; i < COUNT(PROBE_NAMES); i++) {
+        if (!starts(name, PROBE_NAMES[i])) continue;
+        rest = name + strlen(PROBE_NAMES[i]);
+        if (*rest == '_' && strspn(rest + 1, "0123456789")) return 1;
+        rest += strspn(rest, "0123456789");
+        if (!*rest || *rest == '.') return 1;
     }
-    for (size_t i = 0; i < COUNT(FORTRAN); i++)
-        if (ends(word, FORTRAN[i])) found->reason = "Fortran";
-    for (size_t i = 0; i < COUNT(SOURCES); i++)
-        if (ends(word, SOURCES[i]) && !found->source) found->source = text("%s", word);
-    for (size_t i = 0; i < COUNT(PROBES); i++) found->probe |= strstr(text("/%s", word), PROBES[i]) != NULL;
-    for (size_t i = 0; i < COUNT(PROBE_NAMES); i++) found->probe |= starts(base_of(word), PROBE_NAMES[i]);
+    return 0;
 }
 
-static struct traits traits_of(char **user) {
+/* A second compiler would find nothing in a pipe, and what is asked of one or of /dev/null is mostly a question. */
+static int is_no_file(const char *input) {
+    struct stat found;
+    return !strcmp(input, "-") || (!stat(input, &found) && (S_ISFIFO(found.st_mode) || S_ISCHR(found.st_mode)));
+}
+
+static void add_input(struct traits *found, const char *word, const char *language) {
+    int fortran = ends_in(word, FORTRAN, COUNT(FORTRAN));
+    if (language) fortran = starts(language, "f77") || starts(language, "f95");
+    if (fortran) found->reason = "Fortran";
+    if (language || fortran || ends_in(word, SOURCES, COUNT(SOURCES))) add(&found->sources, word);
+    found->probe |= names_probe(word) || is_no_file(word);
+}
+
+static void add_option(struct traits *found, const char *word) {
+    for (size_t i = 0; i < COUNT(GCC_ALONE); i++)
+        if (ends(GCC_ALONE[i], "=") ? starts(word, GCC_ALONE[i]) : !strcmp(word, GCC_ALONE[i])) found->reason = word;
+}
+
+static struct traits traits_of(const struct tool *tool, char **user) {
     struct traits found = {0};
     struct words words = {.next = user};
-    const char *word;
+    const char *language = !strcmp(tool->driver, "cpp") ? "c" : NULL, *word;
     char place[PATH_MAX] = "";
-    if (getcwd(place, sizeof place - 1)) strcat(place, "/"), add_traits(&found, place);
-    found.source = found.reason = NULL;
-    while ((word = next_argument(&words))) add_traits(&found, word);
+    int inputs_alone = 0;
+    if (getcwd(place, sizeof place - 1)) found.probe = names_probe(strcat(place, "/"));
+    while ((word = next_argument(&words))) {
+        if (inputs_alone || *word != '-' || !word[1]) add_input(&found, word, language);
+        else if (!strcmp(word, "--")) inputs_alone = 1;
+        else if (starts(word, "-x")) {
+            language = word[2] ? word + 2 : next_argument(&words);
+            if (language && !strcmp(language, "none")) language = NULL;
+        } else if (!strcmp(word, "-o")) found.probe |= (word = next_argument(&words)) && names_probe(word);
+        else if (takes_value(word)) next_argument(&words);
+        else add_option(&found, word);
+    }
     return found;
 }
 
@@ -283,13 +333,16 @@ static const char *own_compiler(const struct tool *tool, const char *base) {
     return there.st_dev == here.st_dev && there.st_ino == here.st_ino ? NULL : program;
 }
 
-/* The whole file is the run's report: one line for each command that the container's own compiler has done. */
-static void record(const char *reason, const char *source) {
+/* The whole file is the run's report: one line for each source that the container's own compiler has compiled, or for
+ * a command without one. */
+static void record(const char *reason, const struct arguments *sources) {
     const char *path = getenv("MUSLLINUX_BUILD_FALLBACKS");
     int file = path && *path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
-    char *line = text("%s\t%s\n", reason, source ? source : "");
+    char *lines = sources->count ? "" : text("%s\t\n", reason);
     if (file < 0) return;
-    if (write(file, line, strlen(line)) < 0) fprintf(stderr, "%s: cannot write %s: %s\n", self_name, path, strerror(errno));
+    for (size_t i = 0; i < sources->count; i++) lines = text("%s%s\t%s\n", lines, reason, sources->item[i]);
+    if (write(file, lines, strlen(lines)) < 0)
+        fprintf(stderr, "%s: cannot write %s: %s\n", self_name, path, strerror(errno));
     close(file);
 }
 
@@ -298,27 +351,40 @@ static void own_arguments(struct arguments *list, const char *program, char **us
     for (; *user; user++) add_user(list, *user);
 }
 
-static int run_to_end(const char *program, struct arguments *list);
+/* What a program has written to its standard output. */
+struct output {
+    char *text;
+    size_t length;
+};
+
+static void start(const char *program, struct arguments *list);
+static int run_to_end(const char *program, struct arguments *list, struct output *kept);
 
 /* What only gcc can compile, the container's own does: slowly and correctly. */
 static void leave_to_own_compiler(const char *program, const struct traits *traits, char **user) {
     struct arguments list = {0};
     own_arguments(&list, program, user);
     fprintf(stderr, "%s: note: %s: compiling with %s\n", self_name, traits->reason, program);
-    if (!traits->probe) record(traits->reason, traits->source);
-    execve(program, list.item, environ);
-    die("cannot execute %s: %s", program, strerror(errno));
+    if (!traits->probe) record(traits->reason, &traits->sources);
+    start(program, &list);
 }
 
-/* A file that clang does not compile may be one that gcc does. Its answer is then the answer. */
-static void try_both(const char *clang, struct arguments *list, const char *program, const char *source, char **user) {
+/* A file that clang does not compile may be one that gcc does. Its answer is then the answer, and nothing that clang
+ * has written before it gave up stands before it. */
+static void try_both(const char *clang, struct arguments *list, const char *program, const struct traits *traits,
+                     char **user) {
     struct arguments own = {0};
-    int status = run_to_end(clang, list);
-    if (!status) exit(0);
+    struct output said;
+    int status = run_to_end(clang, list, &said);
+    if (!status) {
+        status = fwrite(said.text, 1, said.length, stdout) != said.length || fflush(stdout);
+        if (status) fprintf(stderr, "%s: cannot write to standard output: %s\n", self_name, strerror(errno));
+        exit(status);
+    }
     fprintf(stderr, "%s: note: clang failed (status %d): trying %s\n", self_name, status, program);
     own_arguments(&own, program, user);
-    status = run_to_end(program, &own);
-    if (!status) record("clang failed", source);
+    status = run_to_end(program, &own, NULL);
+    if (!status) record("clang failed", &traits->sources);
     exit(status);
 }
 
@@ -342,7 +408,11 @@ static void driver_arguments(struct arguments *list, const struct tool *tool, co
         add(list, "-static-libgcc");
         add(list, "--end-no-unused-arguments");
     }
-    for (; *user; user++) add_user(list, *user);
+    for (; *user; user++) {
+        add_user(list, *user);
+        /* Clang removes what it could not complete, and root's clang the link /dev/stdout itself. */
+        if (!strcmp(*user, "-o") && user[1] && !strcmp(user[1], "/dev/stdout")) add(list, "-"), user++;
+    }
 }
 
 /* What Alpine's gcc tells its linker. It stands here and not in clang.cfg, where clang takes it for something to link
@@ -399,12 +469,15 @@ static void start(const char *program, struct arguments *list) {
     die("cannot execute %s: %s", program, strerror(errno));
 }
 
-/* The exit status; of a signal what a shell makes of it. */
-static int run_to_end(const char *program, struct arguments *list) {
-    int status;
+/* The exit status; of a signal what a shell makes of it. Where it is asked for, standard output is kept. */
+static int run_to_end(const char *program, struct arguments *list, struct output *kept) {
+    int status, pair[2];
+    if (kept && pipe2(pair, O_CLOEXEC)) die("cannot make a pipe: %s", strerror(errno));
     pid_t child = fork();
     if (child < 0) die("cannot fork: %s", strerror(errno));
+    if (!child && kept && dup2(pair[1], STDOUT_FILENO) < 0) die("cannot redirect: %s", strerror(errno));
     if (!child) start(program, list);
+    if (kept) close(pair[1]), kept->text = read_all(pair[0], &kept->length);
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR) die("cannot wait: %s", strerror(errno));
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -434,15 +507,15 @@ int main(int count, char **argument) {
     add(&list, tool->verb);
     char **user = count > 0 ? argument + 1 : argument;
     const char *own = tool->mode == DRIVER ? own_compiler(tool, sysroot()) : NULL;
+    int both = own && getenv("MUSLLINUX_BUILD_FALLBACKS");
     struct traits traits = {0};
-    if (own) traits = traits_of(user);
+    if (own) traits = traits_of(tool, user);
     if (own && traits.reason) leave_to_own_compiler(own, &traits, user);
     if (tool->mode == DRIVER) driver_arguments(&list, tool, target, user);
     else if (tool->mode == LINKER) linker_arguments(&list, name, user);
     else for (; *user; user++) add(&list, *user);
 
     if (verbose && !strcmp(verbose, "1")) print_command(&list);
-    if (own && traits.source && !traits.probe && getenv("MUSLLINUX_BUILD_FALLBACKS"))
-        try_both(program, &list, own, traits.source, user);
+    if (both && traits.sources.count && !traits.probe) try_both(program, &list, own, &traits, user);
     start(program, &list);
 }

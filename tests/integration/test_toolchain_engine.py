@@ -186,6 +186,12 @@ def test_a_pipe_in_place_of_a_response_file_is_read_once(shop: Shop) -> None:
     assert "puts" in shop.works("echo hello.c | gcc -E @/dev/stdin")
 
 
+def test_writing_to_standard_output_by_name_leaves_its_link_alone(shop: Shop) -> None:
+    shop.works("gcc -E hello.c -o /dev/stdout >written; grep -q puts written; test -L /dev/stdout")
+    shop.sh("echo '#error no' | gcc -E -x c - -o /dev/stdout | cat")
+    shop.works("test -L /dev/stdout")
+
+
 def test_the_build_machine_s_processor_is_never_meant(shop: Shop) -> None:
     assert "warning: ignoring -march=native" in shop.works("gcc -march=native -c hello.c 2>&1")
     shop.works("echo '-march=native \"-DGREETING=a b\" -c hello.c' > words")
@@ -195,38 +201,84 @@ def test_the_build_machine_s_processor_is_never_meant(shop: Shop) -> None:
 OWN_GCC = """#!/bin/sh
 echo "own gcc: $*" >>/tmp/own
 : >/tmp/made.o
+echo "gcc's answer"
 """
+RECORDED = "export MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks; "
+COPIES = "broken.inc broken.h conftest.c conftest2.c conftest_1.c _configtest.c conftest_helpers.c"
 
 
 @pytest.fixture
 def own_gcc(shop: Shop) -> Iterator[Shop]:
-    """The image's gcc is a script that takes anything."""
-    shop.works("mv /usr/bin/gcc /usr/bin/gcc.kept; rm -f /tmp/own /tmp/made.o /tmp/fallbacks")
-    shop.engine.put(shop.container, "/usr/bin", [tar_of({"gcc": OWN_GCC.encode()}, mode=0o755)])
-    shop.works("echo 'int x = ;' >broken.c; cp broken.c conftest.c; mkdir -p CMakeFiles/CMakeTmp")
+    """The image's gcc and cpp are a script that takes anything. Clang understands only the first line of broken.c."""
+    shop.works("for name in gcc cpp; do mv /usr/bin/$name /usr/bin/$name.kept; done")
+    shop.works("rm -f own made.o fallbacks; mkdir -p CMakeFiles/CMakeTmp")
+    script = OWN_GCC.encode()
+    shop.engine.put(shop.container, "/usr/bin", [tar_of({"gcc": script, "cpp": script}, mode=0o755)])
+    shop.works("printf 'int whole;\\n#if __GNUC__ < 5\\n#error old\\n#endif\\n' >broken.c")
+    shop.works(f"for name in {COPIES}; do cp broken.c $name; done")
     yield shop
-    shop.works("mv /usr/bin/gcc.kept /usr/bin/gcc")
+    shop.works("for name in gcc cpp; do mv /usr/bin/$name.kept /usr/bin/$name; done")
 
 
 def test_what_clang_does_not_compile_the_image_s_gcc_does(own_gcc: Shop) -> None:
-    with_record = "export MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks; "
-    said = own_gcc.works(with_record + "gcc -c broken.c -o made.o 2>&1")
+    said = own_gcc.works(f"{RECORDED} gcc -c broken.c -o made.o 2>&1")
     assert "error:" in said
     assert "note: clang failed (status 1): trying /usr/bin/gcc" in said
     assert own_gcc.works("cat own") == "own gcc: -c broken.c -o made.o\n"
     assert own_gcc.works("cat fallbacks") == "clang failed\tbroken.c\n"
     # A file that compiles is none of gcc's business.
-    own_gcc.works(with_record + "gcc -c hello.c")
+    own_gcc.works(f"{RECORDED} gcc -c hello.c")
     assert own_gcc.works("cat own") == "own gcc: -c broken.c -o made.o\n"
 
 
 @pytest.mark.parametrize(
-    "command", ["gcc -c conftest.c", "cd CMakeFiles/CMakeTmp && gcc -c ../../broken.c", "gcc -c nothing-there.c -E"]
+    ("command", "sources"),
+    [
+        ("gcc -x c -c broken.inc", ["broken.inc"]),
+        ("gcc -xc -c broken.inc -o conf.o", ["broken.inc"]),
+        ("gcc -x c -c hello.c -x none broken.c libx.a", ["hello.c", "broken.c"]),
+        ("gcc -c hello.c conftest_helpers.c", ["hello.c", "conftest_helpers.c"]),
+        ("gcc -o made.c -include hello.c -E broken.c", ["broken.c"]),
+        ("cp broken.c ./-y.c; gcc -c -- -y.c", ["-y.c"]),
+        ("gcc -c @command", ["broken.c"]),
+        ("gcc -E broken.h", ["broken.h"]),
+        ("cpp broken.inc", ["broken.inc"]),
+    ],
+)
+def test_every_source_is_known_however_it_is_named(own_gcc: Shop, command: str, sources: list[str]) -> None:
+    own_gcc.works("echo '@inner' >command; echo 'broken.c -o \"a b.o\"' >inner")
+    own_gcc.works(RECORDED + command)
+    assert own_gcc.works("cat fallbacks") == "".join(f"clang failed\t{source}\n" for source in sources)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -c conftest.c",
+        "gcc -c conftest2.c",
+        "gcc -c conftest_1.c",
+        "gcc -c _configtest.c",
+        "gcc -c broken.c -o conftest.o",
+        "cd CMakeFiles/CMakeTmp && gcc -c ../../broken.c",
+        "gcc -x c -c -funknown /dev/null -o null.o",
+        "gcc -x c -c - <broken.c",  # nobody can read it a second time
+    ],
 )
 def test_a_no_to_a_probe_is_an_answer(own_gcc: Shop, command: str) -> None:
-    status, _ = own_gcc.sh(f"export MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks; {command}")
-    asked = own_gcc.works("cat own 2>/dev/null || true")
-    assert (status == 0, bool(asked)) == ((True, True) if "nothing" in command else (False, False))
+    status, _ = own_gcc.sh(RECORDED + command)
+    assert (status == 0, own_gcc.works("cat own 2>/dev/null || true")) == (False, "")
+
+
+@pytest.mark.parametrize(
+    "command", ["gcc -E broken.c", "gcc -E -o - broken.c", "gcc -S -o - broken.c", "gcc -M broken.c", "cpp broken.c"]
+)
+def test_what_clang_wrote_before_it_failed_is_not_seen(own_gcc: Shop, command: str) -> None:
+    assert own_gcc.works(f"{RECORDED} {command} 2>/dev/null") == "gcc's answer\n"
+
+
+@pytest.mark.parametrize("command", ["gcc -E hello.c", "gcc -E hello.c -o -", "cpp hello.c -o /dev/stdout"])
+def test_what_clang_wrote_and_completed_is_seen_once(own_gcc: Shop, command: str) -> None:
+    assert own_gcc.works(RECORDED + command).count("int main(void)") == 1
 
 
 def test_without_the_choice_clang_s_word_is_the_last(own_gcc: Shop) -> None:
@@ -237,13 +289,20 @@ def test_without_the_choice_clang_s_word_is_the_last(own_gcc: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [("-fopenmp hello.c", "-fopenmp"), ("x.f90", "Fortran"), ("-specs=x hello.c", "-specs=x"), ("@words", "-fopenmp")],
+    [
+        ("-fopenmp hello.c", "-fopenmp"),
+        ("x.f90", "Fortran"),
+        ("-x f95 x.inc", "Fortran"),
+        ("-specs=x hello.c", "-specs=x"),
+        ("@words", "-fopenmp"),
+    ],
 )
 def test_what_is_gcc_s_alone_goes_there_at_once(own_gcc: Shop, options: str, reason: str) -> None:
     own_gcc.works("echo '-fopenmp -c hello.c' >words")
-    said = own_gcc.works(f"MUSLLINUX_BUILD_FALLBACKS=/tmp/fallbacks gcc {options} 2>&1")
+    said = own_gcc.works(f"{RECORDED} gcc {options} 2>&1")
     assert f"note: {reason}: compiling with /usr/bin/gcc" in said
-    assert own_gcc.works("cat fallbacks").startswith(f"{reason}\t")
+    source = "hello.c" if options == "@words" else options.rpartition(" ")[2]
+    assert own_gcc.works("cat fallbacks") == f"{reason}\t{source}\n"
 
 
 def test_debugging_information_does_not_say_where_the_compiler_was(shop: Shop) -> None:
