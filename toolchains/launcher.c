@@ -184,20 +184,33 @@ static const char *next_argument(struct words *words) {
     }
 }
 
-/* A user's driver argument. A response file stays one unless something in it is changed. */
-static void add_user(struct arguments *list, char *argument) {
+/* What asks for link-time optimization, and what clang refuses or gcc does not know without it. */
+static const char *const LTO_ALONE[] = {"-flto", "-fsplit-lto-unit", "-funified-lto", "-fvirtual-function-elimination",
+                                        "-fwhole-program-vtables"};
+
+static int asks_for_lto(const char *argument) {
+    for (size_t i = 0; i < COUNT(LTO_ALONE); i++)
+        if (starts(argument, LTO_ALONE[i])) return 1;
+    return 0;
+}
+
+/* A user's driver argument. "machine_code" is for objects that another compiler or linker reads: those of link-time
+ * optimization only their own compiler understands, and lld takes gcc's for empty ones. A word is replaced where it
+ * stands, because one at the end can be an option's value or come after "--", and gcc refuses clang's -flto=thin even
+ * before -fno-lto. A response file stays one unless something in it is changed. */
+static void add_user(struct arguments *list, char *argument, int machine_code) {
     char *alone[] = {argument, NULL};
     struct words words = {.next = alone};
     const char *word;
     int changed = 0;
-    while ((word = next_argument(&words))) changed |= names_build_machine(word);
+    while ((word = next_argument(&words))) changed |= names_build_machine(word) || (machine_code && asks_for_lto(word));
     if (!changed) {
         add(list, argument);
         return;
     }
     words = (struct words){.next = alone};
     while ((word = next_argument(&words))) {
-        if (!names_build_machine(word)) add(list, word);
+        if (!names_build_machine(word)) add(list, machine_code && asks_for_lto(word) ? "-fno-lto" : word);
         else fprintf(stderr, "%s: warning: ignoring %s: a wheel runs on other machines\n", self_name, word);
     }
 }
@@ -348,7 +361,7 @@ static void record(const char *reason, const struct arguments *sources) {
 
 static void own_arguments(struct arguments *list, const char *program, char **user) {
     add(list, program);
-    for (; *user; user++) add_user(list, *user);
+    for (; *user; user++) add_user(list, *user, 1);
 }
 
 /* What a program has written to its standard output. */
@@ -394,7 +407,8 @@ static const char *sysroot(void) {
     return root && strcmp(root, "/") ? root : "";
 }
 
-static void driver_arguments(struct arguments *list, const struct tool *tool, const char *target, char **user) {
+static void driver_arguments(struct arguments *list, const struct tool *tool, const char *target, char **user,
+                             int machine_code) {
     const char *base = sysroot();
     answer_as_gcc(user, base);
     add(list, text("--driver-mode=%s", tool->driver));
@@ -409,7 +423,7 @@ static void driver_arguments(struct arguments *list, const struct tool *tool, co
         add(list, "--end-no-unused-arguments");
     }
     for (; *user; user++) {
-        add_user(list, *user);
+        add_user(list, *user, machine_code);
         /* Clang removes what it could not complete, and root's clang the link /dev/stdout itself. */
         if (!strcmp(*user, "-o") && user[1] && !strcmp(user[1], "/dev/stdout")) add(list, "-"), user++;
     }
@@ -507,11 +521,11 @@ int main(int count, char **argument) {
     add(&list, tool->verb);
     char **user = count > 0 ? argument + 1 : argument;
     const char *own = tool->mode == DRIVER ? own_compiler(tool, sysroot()) : NULL;
-    int both = own && getenv("MUSLLINUX_BUILD_FALLBACKS");
+    int both = own && getenv("MUSLLINUX_BUILD_FALLBACKS"); /* may compile, so that both make machine code */
     struct traits traits = {0};
     if (own) traits = traits_of(tool, user);
     if (own && traits.reason) leave_to_own_compiler(own, &traits, user);
-    if (tool->mode == DRIVER) driver_arguments(&list, tool, target, user);
+    if (tool->mode == DRIVER) driver_arguments(&list, tool, target, user, both);
     else if (tool->mode == LINKER) linker_arguments(&list, name, user);
     else for (; *user; user++) add(&list, *user);
 

@@ -281,6 +281,32 @@ def test_what_clang_wrote_and_completed_is_seen_once(own_gcc: Shop, command: str
     assert own_gcc.works(RECORDED + command).count("int main(void)") == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["-flto", "-flto=auto -flto-partition=none", "-flto=thin -fwhole-program-vtables", "-flto -ffat-lto-objects"]
+    + ["@lto"],
+)
+def test_where_gcc_may_take_part_every_object_is_machine_code(own_gcc: Shop, options: str) -> None:
+    """Bitcode of clang and gcc's own do not link with each other, and lld does not say so."""
+    own_gcc.works("echo '-fPIC -flto=thin' >lto")
+    own_gcc.works(f"{RECORDED} gcc {options} -c hello.c; gcc {options} -c broken.c; gcc -fopenmp {options} -c hello.c")
+    assert "E   L   F" in own_gcc.works("od -c -N 4 hello.o")
+    own_gcc.works("! grep -q 'llvm[.]lto' hello.o")
+    said = own_gcc.works("cat own")
+    assert said.count("own gcc:") == 2
+    assert said.count("-fno-lto") >= 2
+    assert not re.search("-flto|-fwhole", said)
+    # Together with bitcode no linker would take what gcc makes.
+    own_gcc.works(f"{RECORDED} gcc {options} hello.o -o hello && ./hello")
+
+
+def test_where_gcc_takes_no_part_link_time_optimization_is_clang_s(own_gcc: Shop) -> None:
+    own_gcc.works("gcc -flto -c hello.c; gcc -flto hello.o -o hello; ./hello")
+    assert own_gcc.works("head -c 2 hello.o") == "BC"
+    own_gcc.works("gcc -flto -fopenmp -c hello.c 2>/dev/null")
+    assert own_gcc.works("cat own") == "own gcc: -fno-lto -fopenmp -c hello.c\n"
+
+
 def test_without_the_choice_clang_s_word_is_the_last(own_gcc: Shop) -> None:
     status, _ = own_gcc.sh("gcc -c broken.c")
     assert status != 0
