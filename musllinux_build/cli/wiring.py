@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
@@ -91,7 +91,8 @@ class Storehouse:
         if engine.image(tag) is None:
             path = self.cache / "toolchain" / wheel.filename
             with lines.step(f"fetch {wheel.name} {wheel.version}"):
-                HostFetch(cache=self.cache / "downloads").wheel(wheel, path.parent, ENGINES[arch].wheel_platforms)
+                fetch = HostFetch(cache=self.cache / "downloads", go_on=self.session.go_on)
+                fetch.wheel(wheel, path.parent, ENGINES[arch].wheel_platforms)
             ensure_toolchain_image(engine, arch, path, lines)
             path.unlink(missing_ok=True)  # the download cache has it
         return tag
@@ -142,6 +143,8 @@ class Storehouse:
 
 def make_supply(session: Session, config: Config, supplies: Supplies, cache: Path) -> Supply:
     """The functions the pipeline asks for what it needs; each result is asked for once per run."""
+    if isinstance(supplies.fetch, HostFetch):  # no download is waited for when a signal has ended the run
+        supplies = replace(supplies, fetch=replace(supplies.fetch, go_on=session.go_on))
     house = Storehouse(session=session, config=config, supplies=supplies, cache=cache)
     return Supply(
         image=house.image,
