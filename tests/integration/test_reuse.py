@@ -19,8 +19,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker", "images", "n
 
 PLATFORM = "musllinux_1_2_x86_64"
 ONLY = ("--only", f"cp313-{PLATFORM}")
-SECONDS = 3.0
-"""A second, identical run takes less in all."""
 
 
 @pytest.fixture
@@ -82,18 +80,15 @@ def no_container(docker: DockerEngine) -> Iterator[None]:
     assert created == []
 
 
-def test_a_second_run_builds_nothing_and_takes_no_time(machine: Machine, docker: DockerEngine) -> None:
+def test_a_second_run_builds_nothing(machine: Machine, docker: DockerEngine) -> None:
     chosen = [word for python in PYTHONS for word in ("--python", python)]
     first = machine.build(*chosen)
     contents = {path.name: path.read_bytes() for path in machine.output.iterdir()}
     assert len(first) == len(contents) == len(PYTHONS)
     for path in machine.output.iterdir():
         path.unlink()
-    started = time.monotonic()
     with no_container(docker):
         second = machine.build(*chosen)
-    took = time.monotonic() - started
-    assert took < SECONDS
     assert [row["reused"] for row in first] == [False] * len(PYTHONS)
     assert [row["reused"] for row in second] == [True] * len(PYTHONS)
     for before, after in zip(first, second, strict=True):
