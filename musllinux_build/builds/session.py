@@ -207,19 +207,29 @@ def _ending() -> EngineError:
     return EngineError("the run is ending: nothing is started or waited for any more", resolution="Start again.")
 
 
-class Log:
-    """A log file of one target, written as the output comes."""
+LOG_BYTES = 64 << 20
+"""So much of a log is written as it comes."""
+LOG_END_BYTES = 1 << 20
+"""So much of what comes after that is kept: the last of it, which says how it ended."""
 
-    def __init__(self, path: Path, name: str) -> None:
+
+class Log:
+    """A log file of one target, written as the output comes: nothing in a container fills the disk with it."""
+
+    def __init__(self, path: Path, name: str, *, most: int = LOG_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.name = name
         self._file = path.open("wb")
+        self._room = most
+        self._end = bytearray()
+        self._left_out = 0
         self.started = 0
         """Where the output of the last step begins."""
 
     def begin(self, step: Step) -> None:
         """Head the output of a step."""
+        self.end()
         self._file.write(f"\n$ {' '.join(step.argv)}\n".encode())
         self._file.flush()  # who looks at the log sees what runs
         self.started = self._file.tell()
@@ -229,32 +239,48 @@ class Log:
         rest = bytearray()
 
         def write(chunk: bytes) -> None:
-            self._file.write(chunk)
+            self._write(chunk)
             if echo is not None:
                 rest.extend(chunk)
                 *lines, last = bytes(rest).split(b"\n")
-                rest[:] = last
+                rest[:] = last[-LOG_END_BYTES:]
                 for line in lines:
                     echo(line.decode(errors="replace").rstrip("\r"))
 
         return write
 
+    def _write(self, chunk: bytes) -> None:
+        now, later = chunk[: self._room], chunk[self._room :]
+        self._file.write(now)
+        self._room -= len(now)
+        self._end += later
+        if len(self._end) > 2 * LOG_END_BYTES:
+            self._left_out += len(self._end) - LOG_END_BYTES
+            del self._end[:-LOG_END_BYTES]
+
     def end(self) -> None:
         """Everything so far is on disk."""
+        if self._left_out:
+            self._file.write(f"\n[{self._left_out} bytes are left out here]\n".encode())
+        self._file.write(self._end)
+        self._end.clear()
+        self._left_out = 0
         self._file.flush()
 
     def close(self) -> None:
         """No more output."""
+        self.end()
         self._file.close()
 
     def tail(self, start: int, lines: int) -> str:
         """The last lines written since ``start``."""
-        self._file.flush()
+        self.end()
         text = self.path.read_bytes()[start:].decode(errors="replace")
         return "\n".join(text.replace("\r\n", "\n").rstrip("\n").split("\n")[-lines:])
 
     def place(self, start: int) -> str:
         """``path:line`` of the first line since ``start`` that names an error, else of the last line."""
+        self.end()
         content = self.path.read_bytes()
         offset = content[:start].count(b"\n") + 1
         lines = content[start:].rstrip(b"\n").split(b"\n")

@@ -15,7 +15,8 @@ import pytest
 
 from musllinux_build.adapters.host_fetch import HostFetch
 from musllinux_build.arch import Arch
-from musllinux_build.builds.session import RUN_LABEL, Session, signals_as_errors
+from musllinux_build.builds.session import LOG_END_BYTES, RUN_LABEL, Log, Session, signals_as_errors
+from musllinux_build.builds.steps import Step
 from musllinux_build.builds.volumes import FILL_LABEL, Clock, DataVolume, ensure_volume
 from musllinux_build.errors import DiskFullError, EngineError, FetchError, InterruptedBuildError, TerminatedError
 from musllinux_build.images.lock import SourceRow, WheelRow
@@ -23,6 +24,7 @@ from musllinux_build.ports import ContainerSpec
 from tests.fakes import FakeEngine, ListProgress
 
 SPEC = ContainerSpec(image="stock:fake", platform=Arch.X86_64.oci_platform, purpose="test")
+STEP = Step(title="build", argv=("make",), env={}, cwd="/")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ROOT = Path(__file__).parents[2]
 
@@ -347,3 +349,30 @@ def test_what_goes_on_is_fetched_in_any_thread(session: Session, tmp_path: Path)
     address = (tmp_path / "there").as_uri()
     with ThreadPoolExecutor() as pool:
         assert pool.submit(fetch.unpinned, address).result() == fetch.unpinned(address) == b"x"
+
+
+def test_endless_output_fills_no_disk_and_its_end_is_kept(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", "build", most=1000)
+    log.begin(STEP)
+    write = log.writer(None)
+    for number in range(4 * LOG_END_BYTES // 1024):
+        write(f"{number:<1023}\n".encode())
+    write(b"error: the end\n")
+    assert log.tail(log.started, 1) == "error: the end"
+    assert log.place(log.started).endswith(f":{len((tmp_path / 'log').read_bytes().splitlines())}")
+    log.close()
+    content = (tmp_path / "log").read_bytes()
+    assert content.count(b" bytes are left out here]") == 1
+    assert len(content) < 2 * LOG_END_BYTES + 3000
+    assert content.startswith(b"\n$ make\n0 ")
+
+
+def test_an_endless_line_is_echoed_in_no_more_memory(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", "build")
+    told: list[str] = []
+    write = log.writer(told.append)
+    for _ in range(3):
+        write(bytes(LOG_END_BYTES))
+    write(b"\n")
+    assert [len(line) for line in told] == [LOG_END_BYTES]
+    log.close()
