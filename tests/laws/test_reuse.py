@@ -33,6 +33,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "build": WORDS,
     "skip": WORDS,
     "only": WORDS,
+    "config_settings": st.dictionaries(TEXTS, WORDS, max_size=2).map(MappingProxyType),
     "before_all": TEXTS,
     "before_build": TEXTS,
     "environment": VARIABLES.map(MappingProxyType),
@@ -73,8 +74,8 @@ def test_the_key_changes_with_every_field_that_has_an_effect_and_with_no_other(n
     config = data.draw(CONFIGS)
     other = replace(config, **{name: data.draw(FIELDS[name])})
     same = getattr(other, name) == getattr(config, name)
-    if name == "environment":  # a variable may refer to one before it
-        same = list(other.environment.items()) == list(config.environment.items())
+    if name in ("environment", "config_settings"):  # a variable may refer to one before it
+        same = list(getattr(other, name).items()) == list(getattr(config, name).items())
     one, two = (common_facts(each, source=b"", index={}, program="") for each in (config, other))
     assert (one == two) is (same or name in WITHOUT_EFFECT)
 
