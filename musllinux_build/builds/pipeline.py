@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from musllinux_build.audit.repair import RepairReport, repair_wheel
-from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in
+from musllinux_build.builds.compile import OURS, Job, build_wheel, named_in, prepare
 from musllinux_build.builds.floor import Floor, Site, sites_for
 from musllinux_build.builds.prove import Proof, Stock, prove, stock_with_interpreter, try_here
 from musllinux_build.builds.reuse import finished_before, keep, kept_wheel, reused
 from musllinux_build.builds.schedule import Group, Schedule, Turn, grouped
 from musllinux_build.builds.session import Log
-from musllinux_build.builds.steps import before_build_step
 from musllinux_build.builds.workshop import (
     Host,
     Run,
@@ -148,11 +147,7 @@ def _build_one(job: Job, settle: Callable[[str], BuiltWheel | None]) -> tuple[Bu
     # Beside the finished wheels, so that the last step is one rename on one file system.
     with claimed(output) as directory:
         with build_container(run, job.target, job.workshop) as container:
-            places = run.supply.places(container)
-            if run.config.before_build:
-                with session.progress.step("before-build"):
-                    step = before_build_step(job.target, run.config, job.workshop.environment, places)
-                    session.execute(container, step, job.log)
+            prepare(job, container)
             build_wheel(job, container)
             with session.progress.step("copy the wheel out"):
                 leave_container(run, job.workshop, container)
