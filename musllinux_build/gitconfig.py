@@ -23,9 +23,9 @@ KEPT = {
     b"submodule": {b"url", b"active"},
 }
 """Variables by section: what says how the repository is to be read, and where it is from."""
-_SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)")
+_SECTION = re.compile(rb'[ \t]*\[[ \t]*([A-Za-z0-9.-]+)(?:[ \t]+"(?:[^"\\\n]|\\.)*")?[ \t]*\]')
 _VARIABLE = re.compile(rb"[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*(?:=|$)")
-_USER = re.compile(rb"(?<=://)[^/\s@\"]*@")
+_USER = re.compile(rb"(?<=://)[^/\s]*@")
 
 
 def shared_config(content: bytes, *, submodule: bool = False) -> bytes:
@@ -39,9 +39,10 @@ def shared_config(content: bytes, *, submodule: bool = False) -> bytes:
         opened, named = _SECTION.match(line), _VARIABLE.match(line.rstrip())
         if opened:
             section = opened[1].lower().partition(b".")[0]
-            # A variable may stand behind the section's name; nobody writes that, and it is not looked into.
-            heads = line[: line.rindex(b"]") + 1] + b"\n" if b"]" in line else b""
-            kept += [heads] if section in KEPT else []
+            # A variable may stand behind it on the line; nobody writes that, and it is left out.
+            kept += [_USER.sub(b"", opened[0]) + b"\n"] if section in KEPT else []
+        elif line.lstrip().startswith(b"["):
+            section = b""
         elif named and section in KEPT:
             name = named[1].lower()
             if name in KEPT[section] or (submodule and (section, name) == (b"core", b"worktree")):
@@ -50,13 +51,14 @@ def shared_config(content: bytes, *, submodule: bool = False) -> bytes:
 
 
 def _logical_lines(content: bytes) -> Iterator[bytes]:
-    """Lines, those that a backslash continues with what follows."""
+    """Lines, those that a backslash continues joined with what follows."""
     line = b""
     for part in content.splitlines(keepends=True):
-        line += part
         text = part.rstrip(b"\r\n")
-        if (len(text) - len(text.rstrip(b"\\"))) % 2 == 0:
-            yield line
+        if (len(text) - len(text.rstrip(b"\\"))) % 2:
+            line += text[:-1]
+        else:
+            yield line + part
             line = b""
     if line:
         yield line

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from musllinux_build.gitconfig import shared_config
@@ -86,6 +86,9 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=30).map("".join))
+@example(f"[core]https://me:{SECRET}@x[core]")
+@example(f'[remote "https://me:{SECRET}@x/"]\nurl = https://me:\\\n{SECRET}@x\n')
+@example(f"[remote.a]\nurl = ssh://a@{SECRET}@x\n")
 def test_whatever_it_looks_like_no_http_header_and_no_user_of_a_url_is_left(text: str) -> None:
     found = shared_config(text.encode())
     assert not any(line.lstrip().startswith(b"extraheader") for line in found.splitlines())
