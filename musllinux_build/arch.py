@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Literal
 
 
@@ -79,11 +81,10 @@ class Arch(Enum):
     @classmethod
     def from_machine(cls, machine: str) -> Arch | None:
         """The architecture of ``uname -m`` or an engine's ``Architecture``; None for one that is not ours."""
-        aliases = {"amd64": cls.X86_64, "arm64": cls.AARCH64, "i386": cls.I686, "i586": cls.I686, "armv8l": cls.ARMV7L}
         try:
             return cls(machine)
         except ValueError:
-            return aliases.get(machine)
+            return _MACHINES.get(machine)
 
     def runs_natively_on(self, engine: Arch) -> bool:
         """Whether a kernel of ``engine`` executes this architecture without an emulator.
@@ -171,3 +172,20 @@ ROWS: dict[Arch, ArchRow] = {
         qemu="arm",
     ),
 }
+
+_MACHINES: Mapping[str, Arch] = MappingProxyType(
+    {"amd64": Arch.X86_64, "arm64": Arch.AARCH64, "i386": Arch.I686, "i586": Arch.I686, "armv8l": Arch.ARMV7L}
+)
+"""What kernels and engines call them besides."""
+
+OTHER_NAMES: Mapping[str, Arch] = MappingProxyType(
+    {
+        **_MACHINES,
+        **dict.fromkeys(("x64", "x86-64"), Arch.X86_64),
+        **dict.fromkeys(("x86", "386"), Arch.I686),
+        **dict.fromkeys(("arm", "armv7", "armhf", "arm/v7"), Arch.ARMV7L),
+        **dict.fromkeys(("ppc64el", "powerpc64le"), Arch.PPC64LE),
+        "arm64v8": Arch.AARCH64,
+    }
+)
+"""What people used to other tools write: known, to say what is meant, and not taken."""

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from musllinux_build.arch import Arch
+from musllinux_build.arch import OTHER_NAMES, Arch
 from musllinux_build.engines import EngineSpec, parse_engine
 from musllinux_build.errors import UsageError, near_miss
 from musllinux_build.policy import Policy, known_policies
@@ -24,18 +24,7 @@ Compiler = Literal["auto", "clang", "gcc"]
 """``auto``: clang, and the image's gcc for what clang does not compile; ``gcc``: the image's alone."""
 Member = TypeVar("Member", Arch, Policy)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
-_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\[\],<>=!~-]*")
-
-OTHER_NAMES: Mapping[str, Arch] = MappingProxyType(
-    {
-        **dict.fromkeys(("amd64", "x64", "x86-64"), Arch.X86_64),
-        **dict.fromkeys(("arm64", "arm64v8"), Arch.AARCH64),
-        **dict.fromkeys(("x86", "386", "i386", "i586"), Arch.I686),
-        **dict.fromkeys(("arm", "armv7", "armhf", "arm/v7"), Arch.ARMV7L),
-        **dict.fromkeys(("ppc64el", "powerpc64le"), Arch.PPC64LE),
-    }
-)
-"""What other tools call architectures."""
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\[\],<>=!~-]*")
 
 CIBUILDWHEEL: Mapping[str, str] = MappingProxyType(
     {
@@ -195,8 +184,8 @@ def parse_requirements(texts: Sequence[str]) -> tuple[str, ...]:
         try:
             Requirement(text)
         except InvalidRequirement as error:
-            words = [word for word in text.split() if _REQUIREMENT_NAME.fullmatch(word)]
-            several = len(words) > 1 and words == text.split()
+            words = text.split()
+            several = len(words) > 1 and all(map(_REQUIREMENT.fullmatch, words))
             remedy = f"; write a list: {json.dumps(words)}" if several else f": {str(error).splitlines()[0]}"
             raise ValueError(f"{text!r} is no requirement{remedy}") from None
     return tuple(texts)

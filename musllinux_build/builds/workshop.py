@@ -26,13 +26,12 @@ from musllinux_build.policy import Policy
 from musllinux_build.ports import LABEL, POLICY_LABEL, ContainerSpec, ImageInfo, Sysroot
 from musllinux_build.probe import executes
 from musllinux_build.report import human_size
+from musllinux_build.scm import PRETEND
 from musllinux_build.tarstream import only_file, read_at_most, tar_of
 from musllinux_build.toolchain import DEFAULT_PATH, TOOLCHAIN_MOUNT, path_with_toolchain
 from musllinux_build.userland import USERLAND_MOUNT, Userland, enter, leave, path_with_userland
 
 # The only scripts whose result cannot depend on the project's files: packages by name, no path, no variable.
-PRETENDED = "SETUPTOOLS_SCM_PRETEND_VERSION"
-"""What tells version finders the version where there is no git, and for one project with its name behind."""
 _PACKAGES = r"apk +(?:add|update)(?: +(?:--no-cache|-U|[A-Za-z0-9][\w.+@~=<>-]*))*"
 # A word with .apk is a file to apk.
 _APK_ONLY = re.compile(rf"(?!(?s:.*)\.apk)\s*{_PACKAGES}\s*(?:(?:&&|;|\n)\s*{_PACKAGES}\s*)*;?\s*")
@@ -228,7 +227,7 @@ def _before_all_key(run: Run, workshop: Workshop, mirror: RepositoryDirectory | 
 
 def lasting(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables without the version that is found for each commit anew (setuptools-scm)."""
-    return {name: value for name, value in environment.items() if not name.startswith(PRETENDED)}
+    return {name: value for name, value in environment.items() if not name.startswith(PRETEND)}
 
 
 @contextmanager

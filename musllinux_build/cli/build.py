@@ -56,6 +56,7 @@ from musllinux_build.parts import Part, format_part
 from musllinux_build.ports import Engine
 from musllinux_build.project import source_tar
 from musllinux_build.report import NOT_PROVEN, Report, distinct_errors
+from musllinux_build.scm import PRETEND
 
 if TYPE_CHECKING:
     from musllinux_build.builds.finished import Reuse
@@ -312,9 +313,7 @@ def _site(ground: Ground, run: Run, *, alone: bool) -> Site:
 def _with_version(asked: Asked, lines: ConsoleProgress) -> Config:
     """The configuration with the version that setuptools-scm would find, for containers without git."""
     config, project = asked.config, asked.project
-    from musllinux_build.builds.workshop import PRETENDED  # noqa: PLC0415 - as in _build
-
-    if any(name.startswith(PRETENDED) for name in config.environment):
+    if any(name.startswith(PRETEND) for name in config.environment):
         return config
     installs_git = "git" in config.before_all.split()
     found = scm_environment(project.path, project.pyproject, lines.detail if installs_git else lines.warn)

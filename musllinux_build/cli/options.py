@@ -16,15 +16,12 @@ from rich.console import Console
 from musllinux_build.adapters.cache_files import tag_cache
 from musllinux_build.adapters.console import ConsoleProgress
 from musllinux_build.adapters.host_fetch import HostFetch
-from musllinux_build.errors import UsageError
 from musllinux_build.images.reference import Variant
 from musllinux_build.images.supplies import Supplies
 from musllinux_build.kept import DEFAULT_LIMIT, parse_size
 from musllinux_build.report import human_size
 
 KEPT_LOGS = 20
-OFFLINE_PARTS = ("bases", "sources", "apk", "wheels", "lock.toml")
-"""What an offline directory may have (docs/offline.md)."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -61,7 +58,10 @@ class Words(click.ParamType):  # type: ignore[type-arg] # generic in the newest 
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """The words of a shell."""
-        return shlex.split(rv)
+        try:
+            return shlex.split(rv)
+        except ValueError as error:
+            raise click.BadParameter(f"{error} in {rv!r}") from None
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
@@ -109,17 +109,7 @@ def supply_options(command: F) -> F:
 
 
 def supplies_from(given: Mapping[str, Any]) -> Supplies:
-    """What ``supply_options`` say, over the shipped lock and the network.
-
-    Raises:
-        UsageError: the offline directory has nothing that such a directory has.
-    """
-    offline = given["offline"]
-    if offline is not None and not any((offline / part).exists() for part in OFFLINE_PARTS):
-        raise UsageError(
-            f"{offline} has none of {', '.join(OFFLINE_PARTS)}",
-            resolution=f"Fill it where there is a network: musllinux-build images mirror {offline}",
-        )
+    """What ``supply_options`` say, over the shipped lock and the network."""
     names = ("offline", "base_archives", "source_mirror", "apk_mirror", "lock")
     fetch = HostFetch(cache=cache_directory() / "downloads")
     return Supplies.chosen(**{name: given[name] for name in names}, fetch=fetch)

@@ -74,7 +74,7 @@ def plan_command(**given: Any) -> int:
     """Say what a build of SOURCE would build, and build nothing."""
     wanted, form = gather(given), given["form"]
     for sentence in unread(wanted.project, os.environ, click.get_current_context().find_root().command):
-        say(f"warning: {sentence}", err=True)
+        progress(0, 0).warn(sentence)
     part = part_of(wanted, Arch.from_machine(platform.machine()) or Arch.X86_64)
     # What only this machine remembers may be shown, but not decide which part is whose.
     known = wanted.times or ({} if wanted.shard else recorded_times(times_file(wanted.project)))

@@ -17,6 +17,8 @@ from musllinux_build.images.recipe import NEWEST, OLDEST
 from musllinux_build.python import PythonTag
 from musllinux_build.shipped import shipped, tool_files
 
+OFFLINE_PARTS = ("bases", "sources", "apk", "wheels", "lock.toml")
+"""What an offline directory may have (docs/offline.md)."""
 _ARCHIVE = re.compile(r"(?P<name>[a-z][a-z0-9]*(?:-[a-z]+)*)-(?P<version>\d+\.[\w.+]*?)\.(?:tar\.\w+|tgz)")
 
 
@@ -61,8 +63,13 @@ class Supplies:
         """What the options say; a single one wins over the offline directory, which wins over the network.
 
         Raises:
-            UsageError: the lock cannot be read or is not valid.
+            UsageError: the lock cannot be read or is not valid, or the offline directory has nothing of one.
         """
+        if offline is not None and not any((offline / part).exists() for part in OFFLINE_PARTS):
+            raise UsageError(
+                f"{offline} has none of {', '.join(OFFLINE_PARTS)}",
+                resolution=f"Fill it where there is a network: musllinux-build images mirror {offline}",
+            )
 
         def inside(name: str) -> Path | None:
             found = offline / name if offline is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from musllinux_build.builds.environment import FRESH_SECONDS, expire
@@ -60,6 +61,12 @@ def test_selectors_of_the_command_line_win(project: Path, capsys: pytest.Capture
     selectors = ("--build", "cp3{11,13}-*", "--skip", "cp311-*", "--arch", "x86_64,s390x")
     assert run(project, "--dry-run", *selectors) == 0
     assert capsys.readouterr().out.split() == ["cp313-musllinux_1_2_x86_64", "cp313-musllinux_1_2_s390x"]
+
+
+def test_a_variable_that_no_shell_would_split(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSLLINUX_BUILD_CONFIG_SETTING", "a='1")
+    with pytest.raises(click.BadParameter, match="No closing quotation"):
+        run(project, "--dry-run")
 
 
 def test_an_engine_that_is_none_is_refused_without_asking_it(project: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,9 @@ def test_keys_of_cibuildwheel_say_what_takes_their_place() -> None:
 
 def test_the_page_of_options_has_every_key_and_every_option() -> None:
     text = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert example
+    assert parse_config(tomllib.loads(example[1])["tool"]["musllinux-build"]).config_settings
     table, theirs = text.split("## Coming from cibuildwheel")
     keys = {line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")}
     assert keys == {*_READERS}

@@ -123,6 +123,7 @@ def test_what_an_update_reads_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_nothing_to_measure_and_a_mirror_that_is_no_directory(tmp_path: Path) -> None:
     update = ("lock", "--update", "--lock", str(tmp_path / "new.toml"))
+    (tmp_path / "wheels").mkdir()  # an offline directory, and of nothing that a lock is measured by
     with pytest.raises(UsageError, match="none of bases, sources and apk"):
         invoke(*update, "--offline", str(tmp_path))
     for mirror in ("https://mirror.example/alpine", str(tmp_path / "none")):
