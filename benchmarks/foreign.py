@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--arch", action="append", choices=ARCHS, help="foreign ones; default: all")
     parser.add_argument("--mode", action="append", choices=[mode.value for mode in Mode], help="default: all")
     parser.add_argument("--runs", type=int, default=3, help="of each cell (default: 3)")
+    parser.add_argument("--warm", action="store_true", help="an earlier part has built these: no unmeasured builds")
     parser.add_argument("--python", default="3.13")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, help="write the page there")
@@ -163,7 +164,7 @@ def main() -> None:
     modes = [mode for mode in Mode if not given.mode or mode.value in given.mode]
     archs = [arch for arch in ARCHS if not given.arch or arch in given.arch]
     if given.runs > 0:
-        measure_all(schedule(chosen, archs, modes, given.runs), given.python, given.results)
+        measure_all(schedule(chosen, archs, modes, given.runs, warm=given.warm), given.python, given.results)
     if given.page:
         write_page(projects, given.results, given.python, given.page)
 

@@ -133,15 +133,20 @@ def format_measurements(found: Sequence[Measurement]) -> Mapping[str, Any]:
     return {"version": SCHEMA, "measurements": [asdict(one) for one in found]}
 
 
-def schedule(projects: Sequence[Project], archs: Sequence[str], modes: Sequence[Mode], runs: int) -> list[Step]:
-    """What is measured, in order: all cells of a project in turn, then all again, so that noise meets all alike."""
+def schedule(
+    projects: Sequence[Project], archs: Sequence[str], modes: Sequence[Mode], runs: int, *, warm: bool = False
+) -> list[Step]:
+    """What is measured, in order: all cells of a project in turn, then all again, so that noise meets all alike.
+
+    Before them, each architecture is built once unmeasured, unless all that such a build leaves is there (``warm``).
+    """
     steps = []
     for project in projects:
         cells = [(NATIVE, Mode.NATIVE)] if Mode.NATIVE in modes else []
         foreign = [mode for mode in Mode if mode in modes and mode is not Mode.NATIVE]
         cells += [(arch, mode) for arch in archs for mode in foreign if mode.applies(arch)]
-        warm = dict.fromkeys(arch for arch, _ in cells)
-        steps += [Step(project=project, arch=arch, mode=_default(arch), measured=False) for arch in warm]
+        first = [] if warm else list(dict.fromkeys(arch for arch, _ in cells))
+        steps += [Step(project=project, arch=arch, mode=_default(arch), measured=False) for arch in first]
         steps += [Step(project=project, arch=arch, mode=mode) for _ in range(runs) for arch, mode in cells]
     return steps
 
