@@ -6,13 +6,14 @@ told to use none removes the one that the machine's own daemon has made.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,22 +40,27 @@ class OwnEngine:
         return f"unix://{self.sockets}/docker.sock"
 
     def up(self) -> DockerEngine:
-        """The engine, started if need be."""
-        if not self.running:
-            with (self.home / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
-            self.running.append(process)
+        """The engine, started if need be, and again when it gave up, as a service is."""
         deadline = time.monotonic() + START_SECONDS
         while True:
+            if not self.running or self.running[-1].poll() is not None:
+                self._start()
             try:
                 return connect(self.url)
             except EngineError as error:
-                if time.monotonic() > deadline or self.running[-1].poll() is not None:
+                if time.monotonic() > deadline:
                     tail = (self.home / "log").read_text(errors="replace")[-3000:]
                     pytest.fail(f"the test's own dockerd does not answer: {error.details}\n{tail}")
                 time.sleep(0.2)
+
+    def _start(self) -> None:
+        # It takes a containerd that is ending for one that it can use, and waits for it in vain.
+        _wait_for_end(self.sockets / "exec" / "containerd" / "containerd.pid")
+        with (self.home / "log").open("ab") as log:
+            process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.running.append(process)
 
     def _command(self) -> list[str]:
         settings = self.sockets / "daemon.json"
@@ -91,10 +97,41 @@ def own_engine(beside: DockerEngine) -> Iterator[OwnEngine]:
         yield engine
     finally:
         engine.end(signal.SIGTERM)
+        _kill_shims(sockets)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
         for place in (home, sockets):
             _unmount(place)
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _wait_for_end(pid_file: Path) -> None:
+    """Until that process is gone, or for START_SECONDS."""
+    try:
+        process = Path("/proc", pid_file.read_text().strip())
+    except FileNotFoundError:
+        return
+    deadline = time.monotonic() + START_SECONDS
+    while process.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _kill_shims(sockets: Path) -> None:
+    """What keeps the containers of a daemon that never came back, and those containers: they are its children."""
+    told = str(sockets).encode()
+    shims = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if told in _read(path)]
+    for shim in shims:
+        tasks = Path(f"/proc/{shim}/task").glob("*/children")
+        kept = [int(pid) for task in tasks for pid in _read(task).split()]
+        for pid in (*kept, shim):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def _unmount(place: Path) -> None:
