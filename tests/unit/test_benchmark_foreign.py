@@ -99,8 +99,8 @@ def test_cells_come_in_turn_and_each_architecture_is_warmed_once() -> None:
     warm = [(NATIVE, Mode.NATIVE, False), ("aarch64", Mode.FULL, False), ("s390x", Mode.FULL, False)]
     assert first == [*warm, *once, *once]
     assert {step.project.name for step in steps[len(steps) // 2 :]} == {"kiwisolver"}
-    warm = schedule([SQLEAN, KIWI], ["aarch64", "s390x"], [Mode.NATIVE, Mode.FULL, Mode.PLAIN], 2, warm=True)
-    assert warm == [step for step in steps if step.measured]
+    resumed = schedule([SQLEAN, KIWI], ["aarch64", "s390x"], [Mode.NATIVE, Mode.FULL, Mode.PLAIN], 2, warm=True)
+    assert resumed == [step for step in steps if step.measured]
     assert [step.arch for step in schedule([KIWI], ["s390x"], [Mode.PLAIN], 1)] == ["s390x", "s390x"]
 
 
