@@ -36,6 +36,7 @@ from musllinux_build.doctor import (
 )
 from musllinux_build.errors import EngineError, ImageError, UsageError
 from musllinux_build.images.reference import DEFAULT_REGISTRY, image_reference
+from musllinux_build.plaintext import plain_line
 from musllinux_build.policy import Policy
 from musllinux_build.ports import ContainerSpec, EngineInfo, Progress
 from musllinux_build.probe import executes, probe_elf
@@ -141,7 +142,9 @@ def _try(session: Session, arch: Arch) -> tuple[bool | None, str]:
     try:
         return executes(session, arch), ""
     except (EngineError, ImageError) as error:
-        return None, error.brief
+        # The last line is the runtime's own word: what to mend is only there.
+        said = error.details.strip().splitlines()[-1:]
+        return None, ": ".join([error.brief, *map(plain_line, said)])
 
 
 def _entry(arch: Arch) -> BinfmtEntry | None:
