@@ -21,7 +21,8 @@ build/pyyaml-$(PYYAML).tar.gz: | $(VENV)/ready
 	$(PYTHON) -m pip download --quiet --no-deps --no-binary=:all: --dest build pyyaml==$(PYYAML)
 
 test: lint unit laws fuzz
-	$(WITH_LAB) $(PYTHON) -m pytest tests/contract tests/integration -m "not nightly" --durations=10
+	$(WITH_LAB) tests/lab/with_packages openssh-server openssh-client -- \
+	  $(PYTHON) -m pytest tests/contract tests/integration -m "not nightly" --durations=10
 
 unit: $(VENV)/ready
 	$(PYTHON) -m pytest -q tests/unit

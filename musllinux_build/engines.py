@@ -74,6 +74,8 @@ def address_of(spec: EngineSpec, environment: Mapping[str, str], exists: Callabl
         runtime = environment.get("XDG_RUNTIME_DIR", "/run/user/0")
         sockets = [path.format(XDG_RUNTIME_DIR=runtime) for path in PODMAN_SOCKETS]
         return Address(url=f"unix://{next(filter(exists, sockets), sockets[-1])}")
+    if where.startswith("podman:ssh://") and not where.removeprefix("podman:ssh://").partition("/")[2]:
+        where = f"{where.rstrip('/')}{PODMAN_SOCKETS[-1]}"
     where = where.removeprefix("podman:")
     return Address(url=where) if "://" in where else Address(context=where)
 

@@ -56,9 +56,13 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> EngineError:
         return EngineError(
             f"you may not use the container engine at {endpoint}", details=str(error), resolution=resolution
         )
-    if endpoint.url.startswith("ssh://") and any("paramiko" in str(cause) for cause in causes):
-        resolution = 'pip install "docker[ssh]", into the environment that musllinux-build runs in'
-        return EngineError(f"{endpoint} needs a library for SSH", details=str(error), resolution=resolution)
+    if endpoint.url.startswith("ssh://"):
+        return EngineError(
+            f"ssh logs in, and no container engine answers at {endpoint}",
+            details=str(error),
+            resolution="Start it there, as somebody who may use its socket (group docker); another socket than\n"
+            "/var/run/docker.sock is named behind the host: ssh://user@host/run/podman/podman.sock",
+        )
     if endpoint.default:
         resolution = "Start Docker, or as root on Debian or Ubuntu: musllinux-build doctor --fix"
     else:

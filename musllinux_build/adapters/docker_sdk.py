@@ -29,6 +29,7 @@ from musllinux_build.adapters.docker_json import (
     require_new_enough,
     split_reference,
 )
+from musllinux_build.adapters.ssh import brought_here
 from musllinux_build.errors import EngineError, ImageError, MusllinuxBuildError
 from musllinux_build.ports import LABEL, BuildSpec, ContainerSpec, EngineInfo, ImageInfo, PathStat
 
@@ -131,7 +132,9 @@ def _knock(endpoint: Endpoint) -> None:
 
 
 def _client(endpoint: Endpoint, version: str, timeout: int) -> Any:
-    return docker.APIClient(base_url=endpoint.url, version=version, timeout=timeout, tls=endpoint.tls or False)
+    return docker.APIClient(
+        base_url=brought_here(endpoint.url), version=version, timeout=timeout, tls=endpoint.tls or False
+    )
 
 
 def connect(url: str | None = None, *, environment: Mapping[str, str] | None = None) -> DockerEngine:

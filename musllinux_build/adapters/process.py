@@ -7,6 +7,7 @@ import select
 import shlex
 import signal
 import subprocess  # noqa: TID251 - this module is the door
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -111,6 +112,50 @@ def start(argv: Sequence[str], *, log: Path) -> int:
         return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
     except OSError as error:
         raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
+class Companion:
+    """A program that serves this one, and ends no later: it is to end with its standard input, which is a pipe of ours.
+
+    In a session of its own: Ctrl-C is for this process, which may need it to clean up. Its errors go to a file without
+    a name.
+
+    Raises:
+        EngineError: it cannot be started.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._said.close()
+            raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def end(self, patience: float) -> str:
+        """Close its input, and end it after ``patience`` seconds; what it wrote to its standard error."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait()
+        with self._said:
+            self._said.seek(0)
+            return self._said.read().decode(errors="replace").strip()[-TAIL:]
 
 
 class ProcessGroups:

@@ -167,10 +167,10 @@ def test_a_socket_that_is_not_ours_has_its_own_remedy() -> None:
     assert "usermod -aG docker" in found.resolution
 
 
-def test_ssh_without_its_library_has_its_own_remedy() -> None:
-    with pytest.raises(EngineError) as caught:
-        connect("ssh://user@host.example")
-    assert "docker[ssh]" in caught.value.resolution
+def test_no_engine_behind_ssh_has_its_own_remedy() -> None:
+    found = no_answer(Endpoint(url="ssh://user@host.example"), RuntimeError("Connection aborted."))
+    assert found.brief == "ssh logs in, and no container engine answers at ssh://user@host.example"
+    assert "group docker" in found.resolution
 
 
 def test_the_default_socket_is_mended_by_the_doctor() -> None:

@@ -53,6 +53,8 @@ def test_variables_name_one_for_an_architecture() -> None:
     [
         ("tcp://h:1", "", Address(url="tcp://h:1")),
         ("podman:tcp://h:1", "", Address(url="tcp://h:1")),
+        ("podman:ssh://h", "", Address(url="ssh://h/run/podman/podman.sock")),
+        ("podman:ssh://h/run/x.sock", "", Address(url="ssh://h/run/x.sock")),
         ("podman", "/run/user/7/podman/podman.sock", Address(url="unix:///run/user/7/podman/podman.sock")),
         ("podman", "", Address(url="unix:///run/podman/podman.sock")),
         ("cloud", "", Address(context="cloud")),
