@@ -15,12 +15,31 @@ pytestmark = [pytest.mark.engine, pytest.mark.nightly, pytest.mark.usefixtures("
 SHARDS = 3
 WITHOUT = ("musllinux_1_1_i686", "musllinux_1_1_armv7l")
 # Each process sees its own machine, those of 32 bits too: an extension's suffix has another name for some.
-TEST = (
-    "import os; from markupsafe import _speedups; machine = os.uname().machine; "
-    "names = {'i686': 'i386', 'armv7l': 'arm-', 'ppc64le': 'powerpc64le'}; "
-    "assert names.get(machine, machine) in _speedups.__file__, (machine, _speedups.__file__)"
+MACHINE = (
+    "machine = os.uname().machine; names = {'i686': 'i386', 'armv7l': 'arm-', 'ppc64le': 'powerpc64le'}; "
+    "assert names.get(machine, machine) in ours.__file__, (machine, ours.__file__); "
 )
-CHOICE = ("--arch", "all", "--policy", "all", "--python", "3.13", "--test-command", f'python -c "{TEST}"')
+# A process sees the machine that the root's packages are for.
+SEES = 'want=$(apk --print-arch); case $want in x86) want=i686;; armv7) want=armv7l;; esac; test "$(uname -m)" = $want'
+PROJECTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "a C project": (
+        "markupsafe==3.0.3",
+        ("--test-command", f'python -c "import os; from markupsafe import _speedups as ours; {MACHINE}"'),
+    ),
+    # What ``make demo`` builds for two architectures.
+    "the demo": (
+        "pyyaml==6.0.3",
+        (
+            *("--before-all", f"apk add yaml-dev; {SEES}", "--environment", "PYYAML_FORCE_LIBYAML=1"),
+            "--test-command",
+            (
+                f'python -c "import os, yaml; from yaml import _yaml as ours; {MACHINE}'
+                "assert yaml.load('a: [1]', Loader=yaml.CSafeLoader) == {'a': [1]}\""
+            ),
+        ),
+    ),
+}
+CHOICE = ("--arch", "all", "--policy", "all", "--python", "3.13")
 
 
 def wheels(text: str) -> Mapping[str, str]:
@@ -30,9 +49,11 @@ def wheels(text: str) -> Mapping[str, str]:
     return {row["id"]: row["sha256"] for row in rows}
 
 
-def test_one_run_and_shards(tool: Tool, sdist: Callable[[str], Path], tmp_path: Path) -> None:
-    source = sdist("markupsafe==3.0.3")
-    whole = tool(source, *CHOICE, "--output", tmp_path / "whole", "--json")
+@pytest.mark.parametrize("project", PROJECTS)
+def test_one_run_and_shards(tool: Tool, sdist: Callable[[str], Path], tmp_path: Path, project: str) -> None:
+    requirement, options = PROJECTS[project]
+    source, choice = sdist(requirement), (*CHOICE, *options)
+    whole = tool(source, *choice, "--output", tmp_path / "whole", "--json")
     assert whole.status == 0, whole.everything
     built = wheels(whole.out)
     assert len(built) == 10
@@ -42,7 +63,8 @@ def test_one_run_and_shards(tool: Tool, sdist: Callable[[str], Path], tmp_path: 
 
     parts = [tmp_path / f"part-{number}" for number in range(1, SHARDS + 1)]
     for number, part in enumerate(parts, start=1):
-        ran = tool(source, *CHOICE, "--shard", f"{number}/{SHARDS}", "--output", part)
+        # Built again, not what the run before has finished.
+        ran = tool(source, *choice, "--rebuild", "--shard", f"{number}/{SHARDS}", "--output", part)
         assert ran.status == 0, ran.everything
     merged = tool("merge", *parts, "--output", tmp_path / "merged")
     assert merged.status == 0, merged.everything
