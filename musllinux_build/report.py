@@ -31,6 +31,8 @@ class BuiltWheel:
     proven: tuple[str, ...]
     caveat: str = ""
     fallbacks: tuple[tuple[str, str], ...] = ()
+    emulated: bool = False
+    """Whether the engine's kernel needed an emulator for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
             "proven": list(wheel.proven),
             "caveat": wheel.caveat,
             "fallbacks": [{"reason": reason, "source": source} for reason, source in wheel.fallbacks],
+            "emulated": wheel.emulated,
             "reused": outcome.reused,
         }
     if outcome.error is not None:

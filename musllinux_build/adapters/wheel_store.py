@@ -149,6 +149,7 @@ def _format(wheel: BuiltWheel) -> str:
         "proven": list(wheel.proven),
         "caveat": wheel.caveat,
         "fallbacks": [list(pair) for pair in wheel.fallbacks],
+        "emulated": wheel.emulated,
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -169,6 +170,7 @@ def _parse(text: str, directory: Path) -> BuiltWheel:
         proven=tuple(map(str, row["proven"])),
         caveat=str(row["caveat"]),
         fallbacks=tuple((str(reason), str(source)) for reason, source in row["fallbacks"]),
+        emulated=bool(row["emulated"]),
     )
 
 

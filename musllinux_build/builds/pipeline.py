@@ -176,6 +176,7 @@ def _build_one(job: Job, settle: Callable[[str], BuiltWheel | None]) -> tuple[Bu
         proven=proven,
         caveat=_caveat(run),
         fallbacks=fallbacks,
+        emulated=job.workshop.emulated,
     )
     return wheel, None
 
