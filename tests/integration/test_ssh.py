@@ -71,12 +71,23 @@ def server() -> Iterator[Server]:
             process.wait()
 
 
-def tunnels() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("musllinux-build-ssh-*"))
+@pytest.fixture
+def tunnels() -> Callable[[], set[Path]]:
+    """What is there now of tunnels that began in this test; other runs may have theirs."""
+
+    def now() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob("musllinux-build-ssh-*"))
+
+    before = now()
+    return lambda: now() - before
 
 
 def test_a_build_there_gives_the_same_wheel(
-    tool: Tool, sdist: Callable[[str], Path], tmp_path: Path, server: Server
+    tool: Tool,
+    sdist: Callable[[str], Path],
+    tmp_path: Path,
+    server: Server,
+    tunnels: Callable[[], set[Path]],
 ) -> None:
     source, choice = sdist("markupsafe==3.0.3"), ("--arch", "x86_64", "--python", "3.13", "--json")
     here = tool(source, *choice, "--output", tmp_path / "here")
@@ -105,7 +116,13 @@ def test_a_context_may_lead_there(tool: Tool, tmp_path: Path, server: Server) ->
     ],
 )
 def test_what_is_wrong_is_told_apart(
-    tool: Tool, sdist: Callable[[str], Path], tmp_path: Path, server: Server, address: str, said: str
+    tool: Tool,
+    sdist: Callable[[str], Path],
+    tmp_path: Path,
+    server: Server,
+    tunnels: Callable[[], set[Path]],
+    address: str,
+    said: str,
 ) -> None:
     ran = tool(sdist("markupsafe==3.0.3"), "--engine", address, "--output", tmp_path / "out", **server.env)
     assert ran.status == 3, ran.everything
@@ -120,6 +137,7 @@ def test_a_tunnel_ends_with_the_tool(
     tmp_path: Path,
     server: Server,
     docker: DockerEngine,
+    tunnels: Callable[[], set[Path]],
     number: signal.Signals,
 ) -> None:
     source, out = sdist("markupsafe==3.0.3"), tmp_path / "out"

@@ -35,7 +35,8 @@ def test_what_is_none(url: str) -> None:
         parse_ssh(url)
 
 
-def test_an_ssh_that_fails_is_quoted(tmp_path: Path) -> None:
+def test_an_ssh_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = tmp_path / "ssh"
     program.write_text("#!/bin/sh\necho Permission denied. >&2\nexit 255\n")
     program.chmod(0o755)
@@ -43,7 +44,7 @@ def test_an_ssh_that_fails_is_quoted(tmp_path: Path) -> None:
         open_tunnel("ssh://me@box:7", str(program))
     assert caught.value.details == "Permission denied."
     assert "-p 7 me@box true" in caught.value.resolution
-    assert not list(Path(tempfile.gettempdir()).glob("musllinux-build-ssh-*"))
+    assert list(tmp_path.iterdir()) == [program]
 
 
 def test_what_is_no_address_is_told_before_anything_is_started() -> None:
