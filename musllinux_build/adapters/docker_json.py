@@ -16,7 +16,8 @@ from musllinux_build.ports import EngineInfo, ImageInfo, PathStat
 MINIMUM_API = (1, 41)
 """Docker 20.10: the first whose images carry a variant and whose containers take a platform."""
 
-DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+SOCKET_PATH = "/var/run/docker.sock"
+DEFAULT_SOCKET = f"unix://{SOCKET_PATH}"
 _GO_DIRECTORY = 1 << 31
 _GO_SYMLINK = 1 << 27
 
@@ -61,7 +62,7 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> EngineError:
             f"ssh logs in, and no container engine answers at {endpoint}",
             details=str(error),
             resolution="Start it there, as somebody who may use its socket (group docker); another socket than\n"
-            "/var/run/docker.sock is named behind the host: ssh://user@host/run/podman/podman.sock",
+            f"{SOCKET_PATH} is named behind the host: ssh://user@host/run/podman/podman.sock",
         )
     if endpoint.default:
         resolution = "Start Docker, or as root on Debian or Ubuntu: musllinux-build doctor --fix"

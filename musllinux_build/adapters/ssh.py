@@ -19,10 +19,10 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote
 
+from musllinux_build.adapters.docker_json import SOCKET_PATH
 from musllinux_build.adapters.process import Companion
 from musllinux_build.errors import EngineError
 
-DEFAULT_REMOTE_SOCKET = "/var/run/docker.sock"
 CONNECT_SECONDS = 30
 END_SECONDS = 5
 GLANCE_SECONDS = 0.02
@@ -48,7 +48,7 @@ class SshAddress:
 
     destination: str
     port: int | None = None
-    socket: str = DEFAULT_REMOTE_SOCKET
+    socket: str = SOCKET_PATH
 
 
 def parse_ssh(url: str) -> SshAddress:
@@ -66,7 +66,7 @@ def parse_ssh(url: str) -> SshAddress:
     return SshAddress(
         destination=f"{user}@{host}" if user else host,
         port=int(found["port"]) if found["port"] else None,
-        socket=unquote((found["path"] or "").rstrip("/")) or DEFAULT_REMOTE_SOCKET,
+        socket=unquote((found["path"] or "").rstrip("/")) or SOCKET_PATH,
     )
 
 
